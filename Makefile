@@ -1,0 +1,94 @@
+# run     start the demo gateway on loopback (no key and no network needed once installed)
+# test    everything that must hold: the checks, then all tests; VLLM=1 adds those that need vLLM
+# check   format, lint, types, import rules
+# bench   measure Tidegate against its floor on this machine; PEERS=folder adds other gateways
+# lock    regenerate both lock files (needs uv); UPGRADE=1 takes newer versions
+# clean   remove what make made; never your data
+#
+# Variables: PYTHON (an interpreter ≥ 3.11), VENV (default .venv), ARGS (passed on by run and bench),
+# JOBS (parallel test workers, default 2).
+
+VENV ?= .venv
+JOBS ?= 2
+BIN := $(VENV)/bin
+
+# A name on the path may be a shim that runs nothing, so each candidate is tried.
+PYTHON ?= $(shell for candidate in python3.11 python3 python3.12 python3.13 python3.14; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 \
+	&& { echo $$candidate; break; }; done)
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# The stamps hold the installed state: as long as they are newer than the locks nothing is installed.
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+.DELETE_ON_ERROR:
+.PHONY: run test check bench lock clean
+
+run: $(RUN_STAMP)
+	$(BIN)/tidegate demo $(ARGS)
+
+test: check
+	$(BIN)/python -m pytest -n $(JOBS) -m "not faults and not vllm"
+	$(BIN)/python -m pytest -m faults
+ifeq ($(VLLM),1)
+	@echo '$(BIN)/python -m pytest -m vllm'; \
+	$(BIN)/python -m pytest -m vllm; status=$$?; \
+	if [ $$status -eq 5 ]; then \
+		echo 'make test: NO test is marked vllm, so nothing was tested against vLLM.'; \
+	else exit $$status; fi
+endif
+
+check: $(DEV_STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(RUN_STAMP)
+	$(BIN)/python -m bench $(if $(PEERS),--peers "$(PEERS)") $(ARGS)
+
+$(RUN_STAMP): requirements.lock pyproject.toml
+	$(call make_venv)
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The development lock is a superset of the other with the same pins (tests/test_style.py), so it
+# installs both.
+$(DEV_STAMP): requirements-dev.lock requirements.lock pyproject.toml
+	$(call make_venv)
+	$(PIP) install --require-hashes -r requirements-dev.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $(RUN_STAMP) $@
+
+# A virtual environment without pip is what a Python without ensurepip leaves behind: start again.
+define make_venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+		python='$(PYTHON)'; \
+		if [ -z "$$python" ]; then \
+			echo 'make: no Python 3.11 or newer found; install one, or say where it is: make PYTHON=/path/to/python3' >&2; exit 1; fi; \
+		if ! "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+			echo "make: $$python does not run, or is older than Python 3.11" >&2; exit 1; fi; \
+		if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+			echo "make: $$python has no venv module: apt-get install python3-venv" >&2; exit 1; fi; \
+		if [ -d "$(VENV)" ] && [ ! -f "$(VENV)/pyvenv.cfg" ] && [ -n "$$(ls -A "$(VENV)")" ]; then \
+			echo 'make: $(VENV) is not empty and not a virtual environment; choose another VENV' >&2; exit 1; fi; \
+		echo "$$python -m venv $(VENV)"; \
+		"$$python" -m venv --clear "$(VENV)"; }
+endef
+
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header --quiet $(if $(UPGRADE),--upgrade)
+
+lock:
+	@command -v uv >/dev/null || { echo 'make lock: needs uv: pip install uv' >&2; exit 1; }
+	$(COMPILE) --extra build --output-file requirements.lock
+	$(COMPILE) --extra build --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+
+# VENV may point anywhere: only what is a virtual environment is removed.
+clean:
+	@if [ -f "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage \
+		bench/build build dist tidegate.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

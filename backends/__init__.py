@@ -1,0 +1,39 @@
+"""Upstream side of the gateway: adapters that turn a neutral call into a provider's wire and back."""
+
+from backends.base import Backend, Reply
+from backends.errors import BackendError, Blame, EmptyReply
+from backends.http import HttpClient
+from backends.registry import KINDS, open_backends
+from backends.secret import Secret
+from backends.values import (
+    Call,
+    Deadlines,
+    Endpoint,
+    Event,
+    Finish,
+    Origin,
+    Piece,
+    Text,
+    Usage,
+)
+
+__all__ = [
+    "KINDS",
+    "Backend",
+    "BackendError",
+    "Blame",
+    "Call",
+    "Deadlines",
+    "EmptyReply",
+    "Endpoint",
+    "Event",
+    "Finish",
+    "HttpClient",
+    "Origin",
+    "Piece",
+    "Reply",
+    "Secret",
+    "Text",
+    "Usage",
+    "open_backends",
+]

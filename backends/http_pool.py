@@ -1,0 +1,220 @@
+"""The connections to one origin: which are unused, how many there may be, and who waits for one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from backends.errors import ConnectFailed, UpstreamTimeout
+from backends.http_connection import Connection
+from backends.http_values import ClientLimits, OriginStats
+from backends.values import Origin
+
+
+class Pool:
+    """Slots and unused connections of one origin.
+
+    A slot is the right to have a connection. It is held by a connection, by a request that is opening
+    one, or by a waiting request that was just granted it.
+
+    Attributes:
+        idle: unused connections, the latest used last: that one is taken first, so that those in excess
+            grow old and are closed.
+        lead: what follows the target in a request's head, up to and including the Host header.
+        limit: most slots there may be.
+        open: slots taken.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_connections",
+        "_limits",
+        "_loop",
+        "_on_lost",
+        "_waiting",
+        "idle",
+        "lead",
+        "limit",
+        "open",
+        "origin",
+        "tls",
+    )
+
+    def __init__(
+        self,
+        origin: Origin,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float],
+        limits: ClientLimits,
+        on_lost: Callable[[], None],
+    ) -> None:
+        self.origin = origin
+        self.tls = origin.scheme == "https"
+        self.lead = b" HTTP/1.1\r\nHost: %b\r\n" % origin.authority.encode("ascii")
+        self.idle: list[Connection] = []
+        self.open = 0
+        self.limit = 0
+        self._loop = loop
+        self._clock = clock
+        self._limits = limits
+        self._on_lost = on_lost
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._connections: set[Connection] = set()  # all that have a transport
+
+    def stats(self) -> OriginStats:
+        """How things stand now."""
+        return OriginStats(open=self.open, idle=len(self.idle), waiting=len(self._waiting))
+
+    @property
+    def transports(self) -> int:
+        """How many transports are not gone yet, closing ones included."""
+        return len(self._connections)
+
+    @property
+    def vacant(self) -> bool:
+        """Whether nothing is open, closing or waited for."""
+        return not (self.open or self._connections or self._waiting)
+
+    # -- for the client ----------------------------------------------------------------------------
+
+    def connection(self) -> Connection:
+        """A connection still without a transport."""
+        return Connection(self, self._loop, self._clock, self._limits, tls=self.tls)
+
+    def take(self, now: float) -> Connection | None:
+        """An unused connection that is fit for use, with its slot; None: there is none."""
+        idle = self.idle
+        while idle:
+            connection = idle.pop()
+            connection.pooled = False
+            if (
+                now - connection.idle_since < self._limits.idle_seconds
+                and not connection.transport.is_closing()
+            ):
+                return connection
+            self.drop(connection)
+        return None
+
+    def reserve(self, *, evict: bool) -> bool:
+        """Take a slot for a new connection, if one is free or can be freed.
+
+        Args:
+            evict: close the unused connection that is oldest, if need be.
+        """
+        if self._waiting:
+            return False
+        if evict and self.open >= self.limit and self.idle:
+            self.drop(self.idle[0])
+        if self.open >= self.limit:
+            return False
+        self.open += 1
+        return True
+
+    async def wait(self, phase: str, seconds: float, left: float) -> Connection | None:
+        """Wait in line for a connection, or for a slot to open one in (None).
+
+        Args:
+            phase: which deadline bounds the wait.
+            seconds: its length, for the error.
+            left: what remains of it, in seconds.
+
+        Raises:
+            ConnectFailed: too many are waiting, or the client was closed.
+            UpstreamTimeout: the deadline passed.
+        """
+        if len(self._waiting) >= self._limits.max_waiting:
+            raise ConnectFailed(f"{len(self._waiting)} requests wait for {self.origin.authority}")
+        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
+        self._waiting.append(waiter)
+        self._grant()  # the limit may have been raised
+        timer = self._loop.call_later(left, _expire, waiter, phase, seconds)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._pass_on(waiter.result())  # granted, and cancelled before it could be used
+            raise
+        finally:
+            timer.cancel()
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+
+    def free(self) -> None:
+        """Give back a slot that has no connection."""
+        self.open -= 1
+        self._grant()
+
+    def expire(self, now: float) -> None:
+        """Close what has been unused for too long."""
+        for connection in [*self.idle]:
+            if now - connection.idle_since < self._limits.idle_seconds:
+                break  # in order of age
+            self.drop(connection)
+
+    def shut(self) -> None:
+        """Close everything at once and send the waiting away."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(ConnectFailed("the client was closed"))
+        for connection in [*self._connections]:
+            connection.fail(ConnectFailed("the client was closed"))
+            if connection.pooled:
+                self.drop(connection)
+            connection.close()
+
+    # -- for its connections -----------------------------------------------------------------------
+
+    def made(self, connection: Connection) -> None:
+        """The connection has a transport."""
+        self._connections.add(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """The connection's transport is gone."""
+        self._connections.discard(connection)
+        self._on_lost()
+
+    def release(self, connection: Connection, now: float) -> None:
+        """The connection has done its work well and may be used again."""
+        if self.open > self.limit or connection.transport.is_closing():
+            self.drop(connection)
+            return
+        connection.reused = True
+        connection.idle_since = now
+        if self._waiting:
+            self._pass_on(connection)
+        else:
+            connection.pooled = True
+            self.idle.append(connection)
+
+    def drop(self, connection: Connection) -> None:
+        """Close the connection and give back its slot."""
+        if connection.pooled:
+            connection.pooled = False
+            self.idle.remove(connection)
+        connection.close()
+        self.free()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _pass_on(self, grant: Connection | None) -> None:
+        """Hand a connection, or a bare slot, to the first in line; nobody there: keep or free it."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(grant)
+                return
+        if grant is None or grant.transport.is_closing():
+            self.free()
+        else:
+            grant.pooled = True
+            self.idle.append(grant)
+
+    def _grant(self) -> None:
+        while self._waiting and self.open < self.limit:
+            self.open += 1
+            self._pass_on(None)
+
+
+def _expire(waiter: "asyncio.Future[Connection | None]", phase: str, seconds: float) -> None:
+    if not waiter.done():
+        waiter.set_exception(UpstreamTimeout(phase, seconds))

@@ -1,0 +1,158 @@
+"""From an HTTP refusal of an OpenAI-style provider to what it means."""
+
+import re
+from email.utils import parsedate_to_datetime
+
+import msgspec
+from msgspec import Raw, Struct
+
+from backends.errors import (
+    BackendError,
+    ContentRefused,
+    CredentialRefused,
+    ModelUnavailable,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    RequestRefused,
+    UpstreamFault,
+)
+
+# Shapes of secrets and account numbers that providers put into messages.
+_PRIVATE = re.compile(
+    r"\b(?:sk|ak|rk|org|proj|key|acct|user)[-_][A-Za-z0-9_\-]{6,}"  # keys and ids with a prefix
+    r"|\b[0-9a-f]{24,}\b"  # bare hexadecimal ids
+    r"|\b[\w.+-]+@[\w-]+\.[\w.]+"  # addresses
+    r"|https?://\S+"
+)
+_MAX_PUBLIC = 400
+
+
+class _Inner(Struct):
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+
+
+class _Body(Struct):
+    """All three error forms met in the wild: OpenAI's, code/reason/message, and flat."""
+
+    error: _Inner | str | None = None
+    message: str | None = None
+    type: str | None = None
+    reason: str | None = None
+    code: str | int | None = None
+
+
+_decode = msgspec.json.Decoder(_Body).decode
+
+
+class Told(Struct, frozen=True):
+    """What a provider said about its refusal."""
+
+    message: str
+    type: str  # its error type, code or reason; empty where it gave none
+
+
+def told(body: bytes) -> Told:
+    """Read an error body; whatever cannot be read gives empty strings."""
+    try:
+        parsed = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return Told("", "")
+    return _told(parsed)
+
+
+def _told(parsed: _Body) -> Told:
+    inner = parsed.error
+    if isinstance(inner, str):
+        return Told(inner, parsed.type or "")
+    if inner is not None:
+        kind = inner.type or (inner.code if isinstance(inner.code, str) else "")
+        return Told(inner.message or "", kind or "")
+    kind = parsed.reason or parsed.type or (parsed.code if isinstance(parsed.code, str) else "")
+    return Told(parsed.message or "", kind or "")
+
+
+def public_text(message: str) -> str | None:
+    """A provider's message with everything that could be private taken out; None if nothing is left."""
+    text = _PRIVATE.sub("…", message).strip()
+    text = "".join(c if c.isprintable() else " " for c in text)
+    return text[:_MAX_PUBLIC] or None
+
+
+def retry_after(value: bytes | None, now: float) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number or an HTTP date."""
+    if value is None:
+        return None
+    text = value.decode("latin-1").strip()
+    try:
+        return max(0.0, min(float(text), 86_400.0))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
+    except (ValueError, TypeError):
+        return None
+
+
+_BY_STATUS: dict[int, type[BackendError]] = {
+    400: RequestRefused,
+    401: CredentialRefused,
+    402: QuotaExhausted,
+    403: CredentialRefused,
+    404: ModelUnavailable,
+    413: RequestRefused,
+    422: RequestRefused,
+    429: RateLimited,
+    503: Overloaded,
+    529: Overloaded,
+}
+
+# Machine-readable words that mean more than the status they come with. Sources: OpenAI error
+# reference; Moonshot error reference (stored copy 2026-09-03); Novita reports of 2026.
+_BY_TYPE: dict[str, type[BackendError]] = {
+    "content_filter": ContentRefused,
+    "content_policy_violation": ContentRefused,
+    "engine_overloaded_error": Overloaded,
+    "exceeded_current_quota_error": QuotaExhausted,
+    "insufficient_quota": QuotaExhausted,
+    "NOT_ENOUGH_BALANCE": QuotaExhausted,
+}
+
+
+def classify(status: int, wait: float | None, body: bytes) -> BackendError:
+    """What an HTTP status other than 200 means.
+
+    Args:
+        status: the upstream's HTTP status.
+        wait: seconds from its Retry-After header.
+        body: the start of the reply's body.
+    """
+    said = told(body)
+    kind = _BY_TYPE.get(said.type) or _BY_STATUS.get(status, UpstreamFault)
+    public = public_text(said.message) if kind is RequestRefused else None
+    return kind(
+        f"HTTP {status} {said.type}: {said.message[:200]}",
+        status=status,
+        public=public,
+        retry_after=wait,
+        native_code=said.type or None,
+    )
+
+
+def classify_event(error: Raw) -> BackendError:
+    """What an `error` member inside a 200 reply means."""
+    said = told(b'{"error":' + bytes(error) + b"}")
+    try:
+        code = msgspec.json.decode(error, type=_Inner).code
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        code = None
+    status = int(code) if str(code).isdigit() else 0
+    kind = _BY_TYPE.get(said.type) or _BY_STATUS.get(status, UpstreamFault)
+    return kind(
+        f"error inside a reply: {said.type}: {said.message[:200]}",
+        status=status or None,
+        public=public_text(said.message) if kind is RequestRefused else None,
+        native_code=said.type or None,
+    )

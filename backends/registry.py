@@ -1,0 +1,38 @@
+"""Kinds of endpoint, and the adapter for each."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from backends.base import Backend
+from backends.http import HttpClient
+from backends.openai_compat import (
+    MOONSHOT,
+    NOVITA,
+    OPENAI_COMPAT,
+    VLLM,
+    OpenAICompatBackend,
+    Quirks,
+)
+
+
+class Kind(Struct, frozen=True):
+    """One kind of endpoint: a row."""
+
+    quirks: Quirks
+    base_url: str | None  # where the provider's own service is, if there is just one
+    key_variable: str | None  # the environment variable in which people keep its key
+
+
+# Base URLs: Moonshot platform documentation (stored copy 2026-09-03); Novita API reference (2026-08-12).
+KINDS: Mapping[str, Kind] = {
+    "moonshot": Kind(MOONSHOT, "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY"),
+    "novita": Kind(NOVITA, "https://api.novita.ai/openai/v1", "NOVITA_API_KEY"),
+    "openai_compat": Kind(OPENAI_COMPAT, None, None),
+    "vllm": Kind(VLLM, None, None),
+}
+
+
+def open_backends(client: HttpClient) -> Mapping[str, Backend]:
+    """One adapter for each kind, all on one HTTP client."""
+    return {name: OpenAICompatBackend(client, kind.quirks) for name, kind in KINDS.items()}

@@ -1,0 +1,121 @@
+"""The neutral values that cross between the gateway and its adapters.
+
+A request keeps its message content as raw JSON throughout: `Call.fields` maps each top-level field of
+an OpenAI-style chat request to the bytes of its value. A reply is a series of `Event`s in which text
+is still the JSON-escaped bytes that the provider sent: it is never decoded on the way through.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Raw, Struct
+
+from backends.secret import Secret
+
+
+class Origin(Struct, frozen=True):
+    """Scheme, host and port of an upstream."""
+
+    scheme: str
+    host: str
+    port: int
+
+    @property
+    def authority(self) -> str:
+        """What goes into a Host header."""
+        default = 443 if self.scheme == "https" else 80
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+class Deadlines(Struct, frozen=True):
+    """Seconds that each phase of an upstream exchange may take."""
+
+    connect: float = 5.0
+    first_byte: float = 120.0
+    idle: float = 60.0
+    total: float = 900.0
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """One model at one provider: a row of data, with its quirks by name in `kind`.
+
+    `extra_fields` are request fields outside the adapter's table that this endpoint is known to take;
+    the rest of a caller's unknown fields are not sent.
+    """
+
+    id: str  # "novita/moonshotai/kimi-k2.6": unique in the process
+    provider: str  # slug shown to callers
+    kind: str  # which adapter: a key of backends.registry
+    base_url: str
+    model: str  # what the provider calls the model
+    api_key: Secret | None = None
+    deadlines: Deadlines = Deadlines()
+    max_connections: int = 512
+    max_output: int | None = None  # most tokens that this endpoint writes
+    extra_fields: frozenset[str] = frozenset()
+    native_non_stream: bool = False  # ask for whole replies rather than collecting a stream
+    sandbox: bool = False
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """A chat request in neutral form.
+
+    Attributes:
+        fields: the caller's top-level fields, each the raw JSON of its value. `model`, `stream`,
+            `stream_options`, `max_tokens` and `max_completion_tokens` in it are never forwarded: the
+            adapter writes its own from the attributes here and from the endpoint.
+        output_cap: tokens the answer may have; what the money hold covers.
+        request_id: the gateway's generation id.
+    """
+
+    fields: Mapping[str, Raw]
+    stream: bool
+    output_cap: int
+    request_id: str
+
+
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
+    """Token counts as the provider stated them, in OpenAI's convention.
+
+    `prompt` includes `cached`, `cache_write` and `cache_write_1h`; `completion` includes `reasoning`.
+    `reported_cost` is the provider's own figure as a decimal string in its currency, where it gives one.
+    """
+
+    prompt: int
+    completion: int
+    cached: int = 0
+    cache_write: int = 0
+    cache_write_1h: int = 0
+    reasoning: int = 0
+    reported_cost: str | None = None
+
+
+class Text(Struct, frozen=True, gc=False):
+    """A piece of answer text of the first choice: JSON-escaped bytes, without quotes, not empty."""
+
+    text: bytes
+    reasoning: bool = False
+
+
+class Piece(Struct, frozen=True):
+    """Any other delta of a choice: role, tool calls, refusals, log probabilities, further choices.
+
+    `delta` holds raw JSON values; reasoning is under `reasoning` whatever the provider calls it.
+    `meaningful` says whether it carries content, reasoning or a tool call.
+    """
+
+    index: int
+    delta: Mapping[str, Raw]
+    meaningful: bool
+    logprobs: Raw | None = None
+
+
+class Finish(Struct, frozen=True, gc=False):
+    """A choice has ended. `reason` is one of stop, length, tool_calls, content_filter, error."""
+
+    index: int
+    reason: str
+    native_reason: str
+
+
+Event = Text | Piece | Finish | Usage

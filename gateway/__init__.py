@@ -1,0 +1,1 @@
+"""Tidegate: the LLM gateway that you own."""

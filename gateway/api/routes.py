@@ -1,0 +1,157 @@
+"""Every route but inference: a plain ASGI application."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from gateway.services import Services
+from gateway.usage import queries
+from gateway.values import Principal
+from gateway.wire import openrouter
+from gateway.wire.errors import error_body, error_headers
+from pricing import ModelFacts
+
+_log = logging.getLogger(__name__)
+_JSON = "application/json"
+_MAX_ID = 64
+
+Handler = Callable[[Request, Services], Awaitable[Response]]
+
+BASES = ("/v1", "/api/v1")
+CHAT = "/chat/completions"
+
+
+def asgi_routes(
+    services: Callable[[], Services], facts: Callable[[str], ModelFacts | None]
+) -> list[Route]:
+    """The routes.
+
+    Args:
+        services: the running parts; asked for at each request, as they exist only once started.
+        facts: what is known of a canonical model.
+    """
+
+    async def models(request: Request, running: Services) -> Response:
+        await _principal(request, running)
+        book = running.book()
+        known = {slug: facts(slug) for slug in book.models}
+        return Response(openrouter.model_list(book.models, known), media_type=_JSON)
+
+    async def generation(request: Request, running: Services) -> Response:
+        principal = await _principal(request, running)
+        wanted = request.query_params.get("id")
+        if not wanted or len(wanted) > _MAX_ID:
+            raise InvalidRequest(
+                "name the generation: /v1/generation?id=gen-…, as in the X-Generation-Id header",
+                param="id",
+                code="missing_field",
+            )
+        outcome = running.recent.get(wanted)
+        if outcome is not None and outcome.team_id != principal.team_id:
+            outcome = None
+        if outcome is None:
+            outcome = await queries.generation(running.database, wanted, principal.team_id)
+        if outcome is None:
+            raise NotFound(
+                "there is no such generation among those of this key's team; it appears once its"
+                " answer has ended",
+                code="generation_not_found",
+                param="id",
+            )
+        return Response(openrouter.generation(outcome), media_type=_JSON)
+
+    async def readyz(_: Request, running: Services) -> Response:
+        if not running.journal.healthy:
+            return Response("the journal cannot be written\n", 503, media_type="text/plain")
+        return Response("ok\n", media_type="text/plain")
+
+    async def livez(_: Request, __: Services) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    async def metrics(_: Request, running: Services) -> Response:
+        text = running.metrics.render()
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def wrong_method(_: Request, __: Services) -> Response:
+        raise MethodNotAllowed("send chat completions with POST")
+
+    def served(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def serve(request: Request) -> Response:
+            running = services()
+            identity = running.ids.generation()
+            try:
+                response = await handler(request, running)
+            except GatewayError as error:
+                response = error_response(error)
+            except Exception:
+                _log.exception("request %s failed inside the gateway", identity)
+                response = error_response(
+                    GatewayError(
+                        f"the gateway failed to serve this request; its log has the reason under"
+                        f" {identity}"
+                    )
+                )
+            response.headers["x-request-id"] = _echo(request) or identity
+            response.headers["cache-control"] = "no-store"
+            return response
+
+        return serve
+
+    table: Mapping[str, Handler] = {
+        "/livez": livez,
+        "/readyz": readyz,
+        "/healthz": readyz,
+        "/metrics": metrics,
+    }
+    routes = [Route(path, served(handler)) for path, handler in table.items()]
+    for base in BASES:
+        routes += [
+            Route(base + "/models", served(models)),
+            Route(base + "/generation", served(generation)),
+            # POST never gets here: the edge serves it.
+            Route(base + CHAT, served(wrong_method), methods=["GET", "PUT", "PATCH", "DELETE"]),
+        ]
+    return routes
+
+
+def application(routes: list[Route]) -> Starlette:
+    """The ASGI application, with the framework's own refusals in our shape."""
+
+    async def missing(request: Request, _: Exception) -> Response:
+        return error_response(
+            NotFound(f"there is no {request.url.path} here; see the API reference", code="no_route")
+        )
+
+    async def wrong_method(request: Request, _: Exception) -> Response:
+        return error_response(
+            MethodNotAllowed(f"{request.method} is not a method of {request.url.path}")
+        )
+
+    return Starlette(routes=routes, exception_handlers={404: missing, 405: wrong_method})
+
+
+def error_response(error: GatewayError) -> Response:
+    """An error as a response."""
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    return Response(error_body(error), error.status, headers=headers)
+
+
+async def _principal(request: Request, running: Services) -> Principal:
+    found = [value for name, value in request.headers.raw if name == b"authorization"]
+    if len(found) > 1:
+        raise InvalidRequest(
+            "the header 'authorization' is there more than once; send it once",
+            code="duplicate_header",
+        )
+    return await running.keys.authenticate(found[0] if found else None)
+
+
+def _echo(request: Request) -> str | None:
+    theirs = request.headers.get("x-request-id", "")
+    fit = 0 < len(theirs) <= 128 and theirs.isascii() and theirs.isprintable()  # noqa: PLR2004 - as for inference
+    return theirs if fit else None

@@ -1,0 +1,283 @@
+"""The composition root: builds every part once, and is the only file that names concrete ones."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import gc
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from typing_extensions import override
+
+from backends import HttpClient, open_backends
+from gateway.accounts import bootstrap, keys, pepper
+from gateway.accounts.opening import database_url, make_folder
+from gateway.api.edge import Edge, EdgeProtocol
+from gateway.api.routes import BASES, CHAT, application, asgi_routes
+from gateway.auth.directory import KeyDirectory
+from gateway.clock import Clock, SystemClock
+from gateway.errors import ConfigurationError
+from gateway.flow.counters import Counters
+from gateway.flow.run import ChatFlow
+from gateway.ids import IdSource
+from gateway.jobs.shipper import Shipper, replay
+from gateway.routing.candidates import Book
+from gateway.routing.endpoints import candidates_from
+from gateway.services import Services
+from gateway.settings import ServerSettings, Settings
+from gateway.store import owner, schema
+from gateway.store.database import Database
+from gateway.store.state.memory import MemoryState
+from gateway.telemetry import metrics
+from gateway.telemetry.metrics import Metrics, Sample
+from gateway.uptime.breaker import Breaker
+from gateway.usage.journal import Journal
+from gateway.usage.recent import Recent
+from gateway.values import Principal
+from pricing import Catalogue, load_packaged
+
+_log = logging.getLogger(__name__)
+_DAY = 86_400
+_SETTLE = 5.0  # seconds that cancelled requests have to settle in
+
+
+class Books:
+    """Today's candidates: prices have dates, so the book is made anew each day (UTC)."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, clock: Clock) -> None:
+        self._settings = settings
+        self._catalogue = catalogue
+        self._clock = clock
+        self._until = 0.0
+        self._book = self._made(clock.now())
+
+    def __call__(self) -> Book:
+        """The book of now."""
+        now = self._clock.now()
+        if now >= self._until:
+            self._book = self._made(now)
+        return self._book
+
+    def _made(self, now: float) -> Book:
+        today = dt.datetime.fromtimestamp(now, dt.UTC).date()
+        self._until = (now // _DAY + 1) * _DAY
+        return Book(self._catalogue, candidates_from(self._settings, self._catalogue, today))
+
+
+async def prepare(settings: Settings) -> None:
+    """Do all that can be refused before a port is opened: folder, database, secret, endpoints.
+
+    Raises:
+        ConfigurationError: with a line for each fault.
+    """
+    check(settings)
+    make_folder(settings.data)
+    await schema.upgrade(database_url(settings.data))
+    pepper.ensure(settings.data)
+
+
+def check(settings: Settings) -> None:
+    """Do all that can be refused without touching anything.
+
+    Raises:
+        ConfigurationError: with a line for each fault.
+    """
+    books = Books(settings, load_packaged(), SystemClock())
+    unpriced = [
+        f"endpoint {candidate.endpoint.id} has no price: give it one, nothing is free by default"
+        for candidates in books().models.values()
+        for candidate in candidates
+        if candidate.card is None
+    ]
+    if unpriced:
+        raise ConfigurationError(unpriced)
+
+
+def build(settings: Settings) -> Starlette:
+    """The ASGI application; its lifespan builds the parts and hands the edge its routes."""
+    catalogue = load_packaged()
+    running: list[Services] = []
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
+        async with _running(settings, catalogue) as services:
+            running.append(services)
+            routes = {}
+            for base in BASES:
+                # /api/v1 is OpenRouter's contract, in which every stream ends with usage.
+                flow = ChatFlow(services, usage_always=base.startswith("/api"))
+                routes[(base + CHAT).encode()] = flow
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(50_000, 20, 100)
+            edge = Edge(routes, settings.server, services.ids, set())
+            yield {"edge": edge}
+            if edge.tasks:  # cancelled for taking too long: let them settle
+                await asyncio.wait(edge.tasks, timeout=_SETTLE)
+            running.clear()
+
+    app = application(asgi_routes(lambda: running[0], catalogue.model))
+    app.router.lifespan_context = lifespan
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Services]:
+    clock = SystemClock()
+    claim = owner.take(settings.data)
+    secret = pepper.ensure(settings.data)
+    database = Database(database_url(settings.data))
+    state, recent, counted = MemoryState(), Recent(), Metrics()
+    journal_folder = settings.data / "journal"
+    journal_folder.mkdir(mode=0o700, exist_ok=True)
+    replayed = await replay(journal_folder, database, clock=clock)
+    if replayed.aborted or replayed.damaged:
+        _log.warning(
+            "the last run did not end cleanly: %d requests settled as aborted, %d lines unreadable",
+            replayed.aborted,
+            replayed.damaged,
+        )
+    journal = Journal(journal_folder, loop=asyncio.get_running_loop(), sync=settings.journal.sync)
+    shipper = Shipper(database, journal, recent, clock=clock)
+    counters = Counters(database, state, recent, shipper.lock, clock)
+
+    async def load(digest: bytes) -> Principal | None:
+        principal = await keys.find_principal(database, digest)
+        if principal is not None:
+            await counters.ensure(principal)
+        return principal
+
+    directory = KeyDirectory(
+        load,
+        secret,
+        clock,
+        max_age=settings.auth.max_age,
+        max_staleness=settings.auth.max_staleness,
+    )
+    ca_file = settings.upstream_ca_file
+    client = HttpClient(clock=clock.monotonic, ca_file=None if ca_file is None else str(ca_file))
+    breaker = Breaker(clock)
+    services = Services(
+        settings=settings,
+        clock=clock,
+        ids=IdSource(clock),
+        keys=directory,
+        book=Books(settings, catalogue, clock),
+        backends=open_backends(client),
+        breaker=breaker,
+        state=state,
+        journal=journal,
+        recent=recent,
+        metrics=counted,
+        database=database,
+    )
+    counted.collect(_gauges(client, breaker, journal, recent, state))
+    shipping = asyncio.create_task(shipper.run())
+    try:
+        yield services
+    finally:
+        shipper.stop()
+        await shipping
+        await client.aclose()
+        await directory.aclose()
+        await journal.close()
+        await shipper.finish()
+        journal.release()
+        await database.aclose()
+        owner.give_back(claim)
+
+
+def _gauges(
+    client: HttpClient, breaker: Breaker, journal: Journal, recent: Recent, state: MemoryState
+) -> Callable[[], Iterable[Sample]]:
+    def read() -> Iterable[Sample]:
+        for origin, stats in client.stats().items():
+            where = ("origin", f"{origin.scheme}://{origin.authority}")
+            used = stats.open - stats.idle
+            for kind, count in (("used", used), ("idle", stats.idle), ("waiting", stats.waiting)):
+                yield metrics.UPSTREAM_CONNECTIONS, (where, ("state", kind)), count
+        yield metrics.JOURNAL_HEALTHY, (), float(journal.healthy)
+        yield metrics.LEDGER_QUEUE, (), len(recent)
+        yield metrics.HOLDS, (), state.held_count
+        yield metrics.ENDPOINT_SET_ASIDE, (), len(breaker.snapshot())
+
+    return read
+
+
+async def first_account(settings: Settings) -> bootstrap.First:
+    """Organisation, team and key, made if there are none."""
+    secret = pepper.ensure(settings.data)
+    database = Database(database_url(settings.data))
+    try:
+        return await bootstrap.ensure_first(database, secret, clock=SystemClock())
+    finally:
+        await database.aclose()
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def bind(server: ServerSettings) -> socket.socket:
+    """The socket to listen on.
+
+    Raises:
+        ConfigurationError: the address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((server.host, server.port))
+    except OSError as fault:
+        listener.close()
+        raise ConfigurationError(
+            [
+                f"server: cannot listen on {server.host} port {server.port}: {fault.strerror};"
+                " choose another with --port or 'server.port'"
+            ]
+        ) from fault
+    return listener
+
+
+async def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> bool:
+    """Serve until a signal ends it.
+
+    Args:
+        settings: already through `prepare`.
+        listener: from `bind`.
+        ready: called once the gateway answers.
+
+    Returns:
+        Whether it ever did.
+    """
+    server = settings.server
+    config = uvicorn.Config(
+        build(settings),
+        http=EdgeProtocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=int(server.keep_alive),
+        timeout_graceful_shutdown=int(server.drain_timeout),
+        backlog=2048,
+    )
+    running = _Server(config, ready)
+    await running.serve(sockets=[listener])
+    return running.started

@@ -1,0 +1,44 @@
+"""The command line: one module a verb, imported when that verb is called."""
+
+import importlib
+from importlib.metadata import version
+
+import click
+from typing_extensions import override
+
+# Verb to (module, attribute, what `tidegate --help` says of it).
+_VERBS = {
+    "serve": ("serve", "serve", "Serve: the production entry."),
+    "demo": ("demo", "demo", "Try it: a gateway with a key, ready in seconds."),
+    "migrate": ("migrate", "migrate", "Bring the database to this version's schema."),
+    "keys": ("keys", "keys", "Make, list and disable API keys."),
+    "teams": ("teams", "teams", "Make and list teams."),
+    "budgets": ("budgets", "budgets", "Set, list and remove budgets."),
+}
+
+
+class _Verbs(click.Group):
+    """Loads a verb's module when it is called: `--help` and `keys` need no server."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module, attribute, _ = _VERBS[cmd_name]
+        found = getattr(importlib.import_module(f"gateway.cli.{module}"), attribute)
+        return found if isinstance(found, click.Command) else None
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, _, text) in _VERBS.items()])
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("tidegate"), prog_name="tidegate")
+def main() -> None:
+    """Tidegate: the LLM gateway that you own."""

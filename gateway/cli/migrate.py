@@ -1,0 +1,35 @@
+"""`tidegate migrate`: bring the database to this version's schema."""
+
+from pathlib import Path
+
+import click
+
+from gateway.cli.administration import data_option, run
+
+
+@click.command("migrate")
+@click.option("--check", is_flag=True, help="Change nothing; exit status 1 if there is work to do.")
+@data_option
+def migrate(data: Path, *, check: bool) -> None:
+    """Bring the database of the data folder to this version's schema; make it if there is none."""
+    from gateway.accounts.opening import database_url, make_folder
+    from gateway.store import schema
+
+    async def bring() -> str | None:
+        url = database_url(data)
+        before = await schema.current(url)
+        if not check:
+            make_folder(data)
+            await schema.upgrade(url)
+        return before
+
+    before, head = run(bring()), schema.head()
+    if before == head:
+        click.echo(f"up to date at revision {head}")
+    elif check:
+        raise click.ClickException(
+            f"the database is at revision {before or 'none'}, this version needs {head};"
+            f" run `tidegate migrate --data {data}`"
+        )
+    else:
+        click.echo(f"migrated from revision {before or 'none'} to {head}")

@@ -1,0 +1,299 @@
+"""Admission: what a request may cost is held before it is sent, and settled however it ends."""
+
+from types import TracebackType
+
+from backends import BackendError
+from gateway.errors import BudgetExceeded, GatewayError
+from gateway.flow.attempt import Chosen, Walker
+from gateway.flow.settle import (
+    Counted,
+    Ending,
+    Ticket,
+    counted,
+    last_record,
+    outcome_of,
+    settle,
+)
+from gateway.policies.budgets import holds
+from gateway.routing.plan import output_cap, prompt_bound
+from gateway.services import Services
+from gateway.store.state import Refusal
+from gateway.usage import lines
+from gateway.usage.quantify import estimate_prompt
+from gateway.values import (
+    AttemptRecord,
+    BudgetHold,
+    Exchange,
+    Plan,
+    PlanEntry,
+    Reservation,
+    Result,
+    UsageView,
+)
+from gateway.wire.openai_chat import ChatRequest
+from gateway.wire.openai_reply import StreamEncoder, WholeEncoder
+from pricing import Money, RateCard, ceiling
+
+_CLIENT_CLOSED = 499  # nginx's status for a caller who left; nobody reads it
+
+
+class Admission:
+    """A request that has been let in. Leaving the context settles it, exactly once.
+
+    Attributes:
+        walker: makes the attempts of this request, and remembers those that failed.
+        chosen: the attempt that answers, once there is one.
+        encoder: what turns its answer into bytes, and counts it.
+    """
+
+    def __init__(self, services: Services, exchange: Exchange, ticket: Ticket) -> None:
+        self.walker = Walker(services.backends, services.breaker, services.clock)
+        self.chosen: Chosen | None = None
+        self.encoder: StreamEncoder | WholeEncoder | None = None
+        self._services = services
+        self._exchange = exchange
+        self._ticket = ticket
+        self._settled = False
+
+    async def __aenter__(self) -> "Admission":
+        services, ticket = self._services, self._ticket
+        services.journal.require_healthy()
+        held = self._holds()
+        refusal = await services.state.admit(Reservation(ticket.generation_id, held))
+        if refusal is not None:
+            raise _refused(refusal, services.clock.now())
+        services.metrics.in_flight += 1
+        entries = ticket.plan.entries
+        try:
+            await lines.begin(
+                services.journal, _opened(ticket, held), [_card(entry) for entry in entries]
+            )
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
+        return self
+
+    def _holds(self) -> tuple[BudgetHold, ...]:
+        ticket = self._ticket
+        if not ticket.principal.budgets:
+            return ()
+        worst = worst_charge(ticket.plan, ticket.request)
+        return holds(ticket.principal.budgets, worst, ticket.created_ms / 1000)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._services.metrics.in_flight -= 1
+        self.walker.abort()
+        if not self._settled:
+            await self._settle(self._unfinished(error))
+
+    async def succeed(self) -> UsageView:
+        """Settle a complete answer, before its last byte goes out; its line is safe on return."""
+        chosen, encoder = self.chosen, self.encoder
+        if chosen is None or encoder is None:
+            raise ValueError("no answer was chosen")
+        consumed = self._consumed()
+        finishes = encoder.finishes
+        last = self._last(chosen, consumed, Result.SUCCESS, charged=True)
+        await self._settle(
+            Ending(
+                result=Result.SUCCESS,
+                status=200,
+                finish=finishes[0] if finishes else None,
+                last=last,
+                chosen=chosen,
+            )
+        )
+        return UsageView(consumed.usage, consumed.quantities, last.charge, consumed.basis)
+
+    async def broke_off(self, error: BackendError, status: int) -> None:
+        """Settle an answer that failed at the provider after it had begun; safe on return."""
+        chosen = self.chosen
+        if chosen is None:
+            raise ValueError("no answer was chosen")
+        self._services.breaker.failed(chosen.attempt.entry.candidate.endpoint.id, error)
+        last = self._last(
+            chosen, self._consumed(), Result.FAILED, charged=self._reached_caller(), error=error
+        )
+        await self._settle(
+            Ending(
+                result=Result.FAILED,
+                status=status,
+                error_code=error.code,
+                last=last,
+                chosen=chosen,
+            )
+        )
+
+    def note_progress(self) -> None:
+        """Note in the journal how far a long answer has come, for the case that this process dies."""
+        chosen, encoder, services = self.chosen, self.encoder, self._services
+        if chosen is None or encoder is None or self._settled:
+            return
+        attempt = chosen.attempt
+        services.journal.append(
+            lines.encode(
+                lines.Progress(
+                    id=self._ticket.generation_id,
+                    ordinal=attempt.ordinal,
+                    endpoint_id=attempt.entry.candidate.endpoint.id,
+                    output_tokens=encoder.deltas if self._reached_caller() else 0,
+                    started_ms=attempt.started_ms,
+                    at_ms=int(services.clock.now() * 1000),
+                    ttft_ms=round((chosen.first_token - attempt.started) * 1000),
+                )
+            )
+        )
+
+    def _reached_caller(self) -> bool:
+        encoder = self.encoder
+        return isinstance(encoder, StreamEncoder) and encoder.deltas > 0
+
+    def _consumed(self) -> Counted:
+        encoder = self.encoder
+        prompt_bytes = self._ticket.request.prompt_bytes
+        if encoder is None:
+            return counted(None, prompt_bytes, 0)
+        return counted(encoder.usage, prompt_bytes, encoder.deltas)
+
+    def _last(
+        self,
+        chosen: Chosen,
+        consumed: Counted,
+        result: Result,
+        *,
+        charged: bool,
+        error: BackendError | None = None,
+    ) -> AttemptRecord:
+        return last_record(
+            self._ticket,
+            chosen.attempt,
+            consumed,
+            ended=self._services.clock.monotonic(),
+            result=result,
+            charged=charged,
+            error=error,
+            chosen=chosen,
+        )
+
+    def _unfinished(self, error: BaseException | None) -> Ending:
+        """What it means that the request was left without an answer."""
+        if self._exchange.gone:
+            result, status, code = Result.CANCELLED, _CLIENT_CLOSED, "caller_gone"
+        elif isinstance(error, GatewayError):
+            result, status, code = Result.FAILED, error.status, error.code
+        elif isinstance(error, Exception):
+            result, status, code = Result.FAILED, 500, "internal_error"
+        else:
+            result, status, code = Result.ABORTED, 503, "shutting_down"
+        chosen, current = self.chosen, self.walker.current
+        last = None
+        if chosen is not None:
+            charged = self._reached_caller()
+            last = self._last(chosen, self._consumed(), result, charged=charged)
+        elif current is not None:
+            last = last_record(
+                self._ticket,
+                current,
+                self._consumed(),
+                ended=self._services.clock.monotonic(),
+                result=result,
+                charged=False,
+            )
+        return Ending(result=result, status=status, error_code=code, last=last, chosen=chosen)
+
+    async def _settle(self, ending: Ending) -> None:
+        self._settled = True
+        services, ticket = self._services, self._ticket
+        outcome = outcome_of(ticket, ending, self.walker.failures, services.clock.now())
+        await settle(services, outcome, ticket.arrived)
+
+
+def worst_charge(plan: Plan, request: ChatRequest) -> Money:
+    """The most that a plan can charge: one endpoint delivers, so the dearest one's ceiling.
+
+    Raises:
+        pricing.CurrencyMismatch: its endpoints are priced in different currencies.
+    """
+    return max(_ceiling(entry, request) for entry in plan.entries)
+
+
+def _ceiling(entry: PlanEntry, request: ChatRequest) -> Money:
+    candidate = entry.candidate
+    media = request.prompt_bytes < candidate.context_length and request.refers_to_media
+    return ceiling(
+        _card(entry),
+        prompt_tokens=prompt_bound(candidate, request.prompt_bytes, media=media),
+        output_tokens=output_cap(candidate, request.max_tokens) * request.choices,
+    )
+
+
+def _card(entry: PlanEntry) -> RateCard:
+    card = entry.candidate.card
+    if card is None:  # the plan leaves such candidates out
+        raise ValueError(f"{entry.candidate.endpoint.id} has no price")
+    return card
+
+
+def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:
+    request, principal, entries = ticket.request, ticket.principal, ticket.plan.entries
+    return lines.Open(
+        id=ticket.generation_id,
+        request_id=ticket.request_id,
+        created_ms=ticket.created_ms,
+        organisation_id=principal.organisation_id,
+        team_id=principal.team_id,
+        key_id=principal.key_id,
+        api=ticket.api,
+        model_requested=request.model,
+        model=ticket.plan.model,
+        endpoints=tuple(
+            [
+                lines.PlannedEndpoint(
+                    entry.candidate.endpoint.id,
+                    entry.candidate.endpoint.provider,
+                    entry.candidate.endpoint.model,
+                    _card(entry).id,
+                    _card(entry).currency,
+                )
+                for entry in entries
+            ]
+        ),
+        holds=tuple([lines.Held(hold.bucket, hold.amount_nano) for hold in held]),
+        est_prompt_tokens=estimate_prompt(request.prompt_bytes),
+        streamed=request.stream,
+        sandbox=any([entry.candidate.endpoint.sandbox for entry in entries]),
+    )
+
+
+def _refused(refusal: Refusal, now: float) -> BudgetExceeded:
+    left = max(0, refusal.limit_nano - refusal.spent_nano - refusal.held_nano)
+    wait = None if refusal.resets_at is None else max(0.0, refusal.resets_at - now)
+    held = (
+        f" ({_amount(refusal.held_nano)} more is held by requests under way)"
+        if refusal.held_nano
+        else ""
+    )
+    return BudgetExceeded(
+        f"the budget of this {refusal.scope} has {_amount(left)} left of"
+        f" {_amount(refusal.limit_nano)}{held}, and this request may cost up to"
+        f" {_amount(refusal.amount_nano)}; lower 'max_tokens', or have the budget raised",
+        retry_after=wait,
+        metadata={
+            "budget": refusal.bucket.partition(":")[0],
+            "limit": _amount(refusal.limit_nano),
+            "spent": _amount(refusal.spent_nano),
+            "held": _amount(refusal.held_nano),
+            "needed": _amount(refusal.amount_nano),
+        },
+    )
+
+
+def _amount(nano: int) -> str:
+    """Nano-units as a plain decimal."""
+    whole, part = divmod(nano, 10**9)
+    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")

@@ -1,0 +1,147 @@
+"""The way back to the caller, with what every answer carries."""
+
+import asyncio
+from collections.abc import Sequence
+
+from gateway.errors import GatewayError
+from gateway.flow.attempt import Chosen
+from gateway.values import Exchange
+from gateway.wire.errors import error_body, error_headers, error_object
+from gateway.wire.openai_reply import KEEP_ALIVE, StreamEncoder
+
+_MAX_REQUEST_ID = 128
+_MAX_DROPPED = 1024
+
+
+class Answer:
+    """One answer: a head that is sent once, then either a whole body or a stream.
+
+    While a stream is silent, a comment goes out every `interval` seconds, so that neither the caller
+    nor a proxy between gives up. The first comment sends the head; from then on failures can only be
+    told inside the stream.
+    """
+
+    __slots__ = (
+        "_exchange",
+        "_headers",
+        "_interval",
+        "_last",
+        "_loop",
+        "_timer",
+        "generation_id",
+        "request_id",
+        "status",
+        "streaming",
+    )
+
+    def __init__(self, exchange: Exchange, generation_id: str) -> None:
+        self.generation_id = generation_id
+        theirs = exchange.head.first(b"x-request-id")
+        self.request_id = _request_id(theirs) or generation_id
+        self.status: int | None = None  # HTTP status sent; None until the head went out
+        self.streaming = False
+        self._exchange = exchange
+        self._headers = [
+            (b"x-generation-id", generation_id.encode()),
+            (b"x-request-id", self.request_id.encode()),
+            (b"cache-control", b"no-store"),
+        ]
+        self._interval = 0.0
+        self._last = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def keep_alive(self, interval: float) -> None:
+        """From now on, let no `interval` seconds pass in silence."""
+        self._loop = loop = asyncio.get_running_loop()
+        self._interval = interval
+        self._last = loop.time()
+        self._timer = loop.call_later(interval, self._tick)
+
+    def _tick(self) -> None:
+        loop = self._loop
+        if loop is None or self._exchange.gone:
+            return
+        silent = loop.time() - self._last
+        if silent >= self._interval - 0.001:
+            if not self._exchange.congested:
+                self.stream(KEEP_ALIVE)
+            silent = 0.0
+        self._timer = loop.call_later(self._interval - silent, self._tick)
+
+    def stop(self) -> None:
+        """No more comments."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def describe(self, chosen: Chosen) -> None:
+        """Say who answers, as far as the head has not gone out yet."""
+        if self.status is not None:
+            return
+        endpoint = chosen.attempt.entry.candidate.endpoint
+        headers = self._headers
+        headers.append((b"x-tidegate-provider", endpoint.provider.encode()))
+        if chosen.attempt.ordinal > 1:
+            headers.append((b"x-tidegate-attempts", b"%d" % chosen.attempt.ordinal))
+        if endpoint.sandbox:
+            headers.append((b"x-tidegate-sandbox", b"true"))
+        if chosen.reply.dropped:
+            headers.append((b"x-tidegate-dropped", _header_text(chosen.reply.dropped)))
+
+    def stream(self, data: bytes) -> None:
+        """Send a piece of a stream; the head first, if need be."""
+        exchange = self._exchange
+        if self.status is None:
+            self.status = 200
+            self.streaming = True
+            exchange.start(
+                200, [(b"content-type", b"text/event-stream; charset=utf-8"), *self._headers], None
+            )
+        if self._loop is not None:
+            self._last = self._loop.time()
+        exchange.write(data)
+
+    def end_stream(self, data: bytes) -> None:
+        """Send the last piece of a stream."""
+        self.stop()
+        self._exchange.finish(data)
+
+    def whole(self, body: bytes) -> None:
+        """Send a whole good answer."""
+        self.stop()
+        self.status = 200
+        self._exchange.start(
+            200, [(b"content-type", b"application/json"), *self._headers], len(body)
+        )
+        self._exchange.finish(body)
+
+    def fail(self, error: GatewayError, encoder: StreamEncoder | None = None) -> None:
+        """Tell of a failure: as a reply of its own, or inside a stream that has begun.
+
+        A stream that fails ends without `[DONE]`.
+        """
+        self.stop()
+        if self.status is None:
+            self.status = error.status
+            body = error_body(error)
+            self._exchange.start(error.status, error_headers(error) + self._headers, len(body))
+            self._exchange.finish(body)
+        elif encoder is not None:
+            self._exchange.finish(encoder.failure(error_object(error)))
+        else:
+            self._exchange.finish(b"data: " + error_body(error) + b"\n\n")
+
+
+def _header_text(names: Sequence[str]) -> bytes:
+    """Names of fields as a header's value: they are the caller's own words, so not to be trusted."""
+    fit = [name for name in names if name.isascii() and name.isprintable() and "," not in name]
+    return ", ".join(fit)[:_MAX_DROPPED].encode()
+
+
+def _request_id(value: bytes | None) -> str | None:
+    """A caller's own request id, if it is fit to be echoed."""
+    if value is None or not 0 < len(value) <= _MAX_REQUEST_ID:
+        return None
+    text = value.decode("latin-1")
+    return text if text.isascii() and text.isprintable() else None

@@ -1,0 +1,211 @@
+"""Walking a plan: the only place that tries again.
+
+An endpoint has been chosen for good when its first *meaningful* event arrives: content, reasoning or a
+tool call that is not empty. Whatever fails before that is noted, and the next endpoint tried; nobody
+but the ledger learns of it unless all fail.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from backends import (
+    Backend,
+    BackendError,
+    Call,
+    EmptyReply,
+    Event,
+    Finish,
+    Piece,
+    Reply,
+    Text,
+    Usage,
+)
+from gateway.clock import Clock
+from gateway.errors import AllAttemptsFailed, InvalidRequest
+from gateway.routing.plan import output_cap
+from gateway.uptime.breaker import Breaker
+from gateway.values import Plan, PlanEntry
+from gateway.wire.openai_chat import ChatRequest
+
+# HTTP status for the caller when the last failure was of this kind; 502 otherwise.
+_STATUS = {"timeout": 504, "overloaded": 503, "rate_limited": 429, "connect_failed": 503}
+_ENDED_ON_PURPOSE = ("length", "content_filter", "tool_calls")
+
+
+class Attempt(Struct, frozen=True):
+    """One attempt under way or over. Times are on the monotonic clock."""
+
+    ordinal: int
+    entry: PlanEntry
+    started_ms: int  # epoch
+    started: float
+
+
+class Failure(Struct, frozen=True):
+    """An attempt that failed before it was chosen, with the usage it stated, if any."""
+
+    attempt: Attempt
+    error: BackendError
+    ended: float
+    usage: Usage | None = None
+
+
+class Chosen(Struct, frozen=True):
+    """The attempt that answers, with what has arrived of it so far."""
+
+    attempt: Attempt
+    reply: Reply
+    events: Sequence[Event]
+    first_token: float
+
+
+class Walker:
+    """Tries the endpoints of one plan in turn.
+
+    Attributes:
+        current: the attempt under way, if any.
+        failures: the attempts that failed, in order.
+        reply: the reply under way, if any.
+    """
+
+    __slots__ = ("_backends", "_breaker", "_clock", "current", "failures", "reply")
+
+    def __init__(self, backends: Mapping[str, Backend], breaker: Breaker, clock: Clock) -> None:
+        self._backends = backends
+        self._breaker = breaker
+        self._clock = clock
+        self.current: Attempt | None = None
+        self.failures: list[Failure] = []
+        self.reply: Reply | None = None
+
+    async def walk(
+        self, request: ChatRequest, plan: Plan, *, request_id: str, deadline: float
+    ) -> Chosen:
+        """The first endpoint that answers.
+
+        Args:
+            request: what was asked.
+            plan: where it may go.
+            request_id: the generation id.
+            deadline: when all attempts together must be over, on the monotonic clock.
+
+        Raises:
+            InvalidRequest: a provider found the caller at fault.
+            AllAttemptsFailed: none answered.
+        """
+        for ordinal, entry in enumerate(plan.entries, 1):
+            started = self._clock.monotonic()
+            left = deadline - started
+            if left <= 0:
+                break
+            self.current = Attempt(ordinal, entry, int(self._clock.now() * 1000), started)
+            usage: list[Usage] = []
+            try:
+                return await self._try(self.current, request, request_id, left, usage)
+            except BackendError as error:
+                self._failed(error, usage[-1] if usage else None)
+                if not error.try_next:
+                    break
+        raise _verdict(self.failures, plan)
+
+    async def _try(
+        self,
+        attempt: Attempt,
+        request: ChatRequest,
+        request_id: str,
+        left: float,
+        usage: list[Usage],
+    ) -> Chosen:
+        candidate = attempt.entry.candidate
+        endpoint = candidate.endpoint
+        call = Call(
+            fields=request.fields,
+            stream=request.stream,
+            output_cap=output_cap(candidate, request.max_tokens),
+            request_id=request_id,
+        )
+        reply = await self._backends[endpoint.kind].open(call, endpoint, timeout=left)
+        self.reply = reply
+        events: list[Event] = []
+        while batch := await reply.next():
+            events += batch
+            for event in batch:
+                if isinstance(event, Usage):
+                    usage.append(event)
+                elif _meaningful(event):
+                    self._breaker.succeeded(endpoint.id)
+                    return Chosen(attempt, reply, events, self._clock.monotonic())
+        raise EmptyReply
+
+    def _failed(self, error: BackendError, usage: Usage | None) -> None:
+        attempt = self.current
+        if attempt is None:
+            return
+        self.abort()
+        self.failures.append(Failure(attempt, error, self._clock.monotonic(), usage))
+        self.current = None
+        self._breaker.failed(attempt.entry.candidate.endpoint.id, error)
+
+    def abort(self) -> None:
+        """End the reply under way, if there is one."""
+        if self.reply is not None:
+            self.reply.abort()
+            self.reply = None
+
+
+def _meaningful(event: Event) -> bool:
+    if isinstance(event, Text):
+        return True
+    if isinstance(event, Piece):
+        return event.meaningful
+    # An answer that was cut at its cap, or by a filter, before any text is an answer all the same:
+    # another endpoint would do no better.
+    return isinstance(event, Finish) and event.reason in _ENDED_ON_PURPOSE
+
+
+def describe(failure: Failure) -> dict[str, Any]:
+    """A failed attempt as a caller may read of it."""
+    candidate, error = failure.attempt.entry.candidate, failure.error
+    seen: dict[str, Any] = {
+        "provider": candidate.endpoint.provider,
+        "endpoint": candidate.endpoint.id,
+        "code": error.code,
+        "message": error.public,
+    }
+    if error.status is not None:
+        seen["status"] = error.status
+    return seen
+
+
+def _verdict(failures: Sequence[Failure], plan: Plan) -> Exception:
+    metadata: dict[str, Any] = {"attempts": [describe(failure) for failure in failures]}
+    if not failures:
+        return AllAttemptsFailed(
+            "the request's total time was used up before any endpoint could be tried",
+            status=504,
+            code="timeout",
+            metadata=metadata,
+        )
+    last = failures[-1]
+    error = last.error
+    provider = last.attempt.entry.candidate.endpoint.provider
+    if not error.try_next:
+        status = 400 if error.status not in {413, 422} else error.status
+        return InvalidRequest(
+            f"{provider} refused the request: {error.public}",
+            code=error.code,
+            status=status,
+            metadata=metadata,
+        )
+    tried = len(failures)
+    more = f" (all {tried} endpoints tried; the last was {provider})" if tried > 1 else ""
+    waits = [f.error.retry_after for f in failures if f.error.retry_after is not None]
+    return AllAttemptsFailed(
+        f"no endpoint could answer for {plan.model}: {error.public}{more}",
+        code=error.code,
+        status=_STATUS.get(error.code, 502),
+        retry_after=min(waits) if waits else None,
+        metadata=metadata,
+    )

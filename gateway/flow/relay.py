@@ -1,0 +1,113 @@
+"""From a chosen reply to the caller: piece by piece, or collected into one."""
+
+import asyncio
+
+from backends import BackendError
+from gateway.errors import AllAttemptsFailed
+from gateway.flow.admit import Admission
+from gateway.flow.answer import Answer
+from gateway.flow.attempt import Chosen, Failure, describe
+from gateway.values import Exchange
+from gateway.wire.openai_reply import StreamEncoder, WholeEncoder
+
+PROGRESS_INTERVAL = 1.0  # seconds between notes in the journal during a long answer
+
+
+class _Progress:
+    """Notes each second how far an answer has come, until it is closed."""
+
+    __slots__ = ("_admission", "_loop", "_timer")
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(PROGRESS_INTERVAL, self._tick)
+
+    def _tick(self) -> None:
+        self._admission.note_progress()
+        self._timer = self._loop.call_later(PROGRESS_INTERVAL, self._tick)
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+
+async def stream(
+    chosen: Chosen,
+    admission: Admission,
+    exchange: Exchange,
+    answer: Answer,
+    *,
+    model: str,
+    created: int,
+    include_usage: bool,
+) -> None:
+    """Relay a reply as it comes. A failure from here on is told inside the stream."""
+    encoder = StreamEncoder(
+        generation_id=answer.generation_id,
+        created=created,
+        model=model,
+        provider=chosen.attempt.entry.candidate.endpoint.provider,
+    )
+    admission.encoder = encoder
+    admission.chosen = chosen
+    progress = _Progress(admission)
+    reply, events = chosen.reply, chosen.events
+    try:
+        while events:
+            data = encoder.encode(events)
+            if data:
+                answer.stream(data)
+                if exchange.congested:
+                    await exchange.drain()
+            events = await reply.next()
+    except BackendError as error:
+        await admission.broke_off(error, 200)
+        answer.fail(_broken(chosen, error, answer), encoder)
+        return
+    finally:
+        progress.close()
+    view = await admission.succeed()
+    answer.end_stream(encoder.end(view if include_usage else None))
+
+
+async def whole(
+    chosen: Chosen, admission: Admission, answer: Answer, *, model: str, created: int
+) -> None:
+    """Collect a reply and send it in one piece."""
+    encoder = WholeEncoder()
+    admission.encoder = encoder
+    admission.chosen = chosen
+    reply, events = chosen.reply, chosen.events
+    progress = _Progress(admission)
+    try:
+        while events:
+            encoder.add(events)
+            events = await reply.next()
+    except BackendError as error:
+        failure = _broken(chosen, error, answer)
+        await admission.broke_off(error, failure.status)
+        answer.fail(failure)
+        return
+    finally:
+        progress.close()
+    view = await admission.succeed()
+    answer.whole(
+        encoder.end(
+            generation_id=answer.generation_id,
+            created=created,
+            model=model,
+            provider=chosen.attempt.entry.candidate.endpoint.provider,
+            view=view,
+        )
+    )
+
+
+def _broken(chosen: Chosen, error: BackendError, answer: Answer) -> AllAttemptsFailed:
+    provider = chosen.attempt.entry.candidate.endpoint.provider
+    failure = Failure(chosen.attempt, error, 0.0)
+    kept = "what was sent of it is charged" if answer.streaming else "it is not charged"
+    return AllAttemptsFailed(
+        f"the answer broke off at {provider}: {error.public}; {kept}",
+        code=error.code,
+        metadata={"attempts": [describe(failure)]},
+    )

@@ -1,0 +1,177 @@
+"""The life of a request, in seven steps.
+
+1 authenticate   who calls: before the upload is even read
+2 parse          bytes to a request
+3 plan           where it may go
+4 admit          hold what it may cost
+5 attempt        the first endpoint that answers
+6 relay          its answer to the caller
+7 settle         exact cost, journal, hold: on leaving the admission, however that happens
+"""
+
+import asyncio
+import logging
+
+from gateway.errors import GatewayError, InvalidRequest, NotFound, Unavailable
+from gateway.flow import relay
+from gateway.flow.admit import Admission
+from gateway.flow.answer import Answer
+from gateway.flow.settle import Ticket
+from gateway.routing.plan import Needs, plan
+from gateway.services import Services
+from gateway.telemetry import metrics
+from gateway.values import Exchange, Plan, Principal
+from gateway.wire import openai_chat
+from gateway.wire.openai_chat import ChatRequest
+
+_log = logging.getLogger(__name__)
+_API = "chat.completions"
+
+
+class ChatFlow:
+    """Serves chat completions in OpenAI's dialect."""
+
+    def __init__(self, services: Services, *, usage_always: bool) -> None:
+        """`usage_always`: end each stream with usage, asked for or not, as OpenRouter does."""
+        self._services = services
+        self._usage_always = usage_always
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request. Never raises but for cancellation."""
+        services = self._services
+        arrived = services.clock.monotonic()
+        answer = Answer(exchange, services.ids.generation())
+        try:
+            await self._serve(exchange, answer, arrived)
+        except GatewayError as error:
+            self._refuse(exchange, answer, error)
+        except asyncio.CancelledError:
+            answer.stop()
+            if not exchange.gone:
+                stopping = Unavailable(
+                    "the gateway is shutting down; send the request again",
+                    code="shutting_down",
+                    retry_after=1.0,
+                )
+                answer.fail(stopping)
+            raise
+        except Exception:
+            _log.exception("request %s failed inside the gateway", answer.generation_id)
+            fault = GatewayError(
+                f"the gateway failed to serve this request; its log has the reason under"
+                f" {answer.generation_id}"
+            )
+            self._refuse(exchange, answer, fault)
+
+    def _refuse(self, exchange: Exchange, answer: Answer, error: GatewayError) -> None:
+        labels = (("api", _API), ("code", error.code), ("status", str(error.status)))
+        self._services.metrics.add(metrics.ERRORS, labels)
+        answer.stop()
+        if not exchange.gone:
+            answer.fail(error)
+
+    async def _serve(self, exchange: Exchange, answer: Answer, arrived: float) -> None:
+        services = self._services
+        authorization = exchange.head.header(b"authorization")
+        principal = services.keys.lookup(authorization)
+        if principal is None:
+            principal = await services.keys.authenticate(authorization)
+
+        _refuse_compressed(exchange)
+        request = openai_chat.parse(await exchange.body(), usage_always=self._usage_always)
+
+        planned = self._plan(request, principal)
+
+        ticket = Ticket(
+            generation_id=answer.generation_id,
+            request_id=answer.request_id,
+            api=_API,
+            principal=principal,
+            request=request,
+            plan=planned,
+            arrived=arrived,
+            created_ms=int(services.clock.now() * 1000),
+        )
+        limits = services.settings.request
+        async with Admission(services, exchange, ticket) as admission:
+            if request.stream:
+                answer.keep_alive(limits.keep_alive_interval)
+            chosen = await admission.walker.walk(
+                request,
+                planned,
+                request_id=answer.generation_id,
+                deadline=arrived + limits.total_timeout,
+            )
+            answer.describe(chosen)
+            created = ticket.created_ms // 1000
+            if request.stream:
+                await relay.stream(
+                    chosen,
+                    admission,
+                    exchange,
+                    answer,
+                    model=planned.model,
+                    created=created,
+                    include_usage=request.include_usage,
+                )
+            else:
+                await relay.whole(chosen, admission, answer, model=planned.model, created=created)
+
+    def _plan(self, request: ChatRequest, principal: Principal) -> Plan:
+        """Where a request may go.
+
+        Raises:
+            NotFound: the model is not served here, or no endpoint fits; the metadata says why.
+        """
+        services = self._services
+        book = services.book()
+        model = book.resolve(request.model)
+        if model is None:
+            served = ", ".join(sorted(book.models)[:20])
+            raise NotFound(
+                f"the model {request.model!r} is not served here; GET /v1/models lists those that"
+                f" are: {served}",
+                code="model_not_found",
+                param="model",
+            )
+        budgets = principal.budgets
+        planned = plan(
+            model,
+            book.candidates(model),
+            Needs(
+                prompt_bytes=request.prompt_bytes,
+                max_tokens=request.max_tokens,
+                choices=request.choices,
+                currency=budgets[0].currency if budgets else None,
+            ),
+            services.breaker.snapshot(),
+            now=services.clock.monotonic(),
+            max_attempts=services.settings.request.max_attempts,
+        )
+        if not planned.entries:
+            raise _nothing_fits(planned)
+        return planned
+
+
+def _nothing_fits(planned: Plan) -> GatewayError:
+    reasons = sorted({exclusion.reason for exclusion in planned.excluded})
+    return NotFound(
+        f"no endpoint of {planned.model} fits this request; left out for: {', '.join(reasons)}",
+        code="no_endpoint",
+        metadata={
+            "excluded": [
+                {"endpoint": exclusion.endpoint_id, "reason": exclusion.reason}
+                for exclusion in planned.excluded
+            ]
+        },
+    )
+
+
+def _refuse_compressed(exchange: Exchange) -> None:
+    encoding = exchange.head.header(b"content-encoding")
+    if encoding is not None and encoding.lower() != b"identity":
+        raise InvalidRequest(
+            "compressed request bodies are not taken; send the JSON as it is",
+            code="invalid_content_encoding",
+            status=415,
+        )

@@ -1,0 +1,38 @@
+"""What lives as long as the process, built once by `gateway.app` and handed to whoever needs it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from backends import Backend
+from gateway.auth.directory import KeyDirectory
+from gateway.clock import Clock
+from gateway.ids import IdSource
+from gateway.routing.candidates import Book
+from gateway.settings import Settings
+from gateway.store.database import Database
+from gateway.store.state import State
+from gateway.telemetry.metrics import Metrics
+from gateway.uptime.breaker import Breaker
+from gateway.usage.journal import Journal
+from gateway.usage.recent import Recent
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The parts of a running gateway.
+
+    `book` is a function because prices have dates: the book of today may not be that of the start.
+    """
+
+    settings: Settings
+    clock: Clock
+    ids: IdSource
+    keys: KeyDirectory
+    book: Callable[[], Book]
+    backends: Mapping[str, Backend]
+    breaker: Breaker
+    state: State
+    journal: Journal
+    recent: Recent
+    metrics: Metrics
+    database: Database

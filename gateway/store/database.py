@@ -1,0 +1,160 @@
+"""The one way to the database: an engine, write transactions and read snapshots."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, exc, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gateway.errors import Unavailable
+
+BUSY_TIMEOUT_MS = 5_000
+"""How long SQLite waits for another process's write transaction before it gives up."""
+
+_WRITES = "tidegate_writes"
+_SQLITE_OUTAGES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a SQLite file.
+
+    Raises:
+        ValueError: the path has a `?`, which URLs of databases cannot hold.
+    """
+    if "?" in str(file):
+        raise ValueError(f"the path {file} has a question mark; use another folder")
+    return f"sqlite+aiosqlite:///{file}"
+
+
+class Database:
+    """A database by its SQLAlchemy URL: `sqlite+aiosqlite:///file` or `postgresql+asyncpg://…`.
+
+    Nothing is opened before the first use. Statements are committed by leaving `transaction()`, and
+    nowhere else. Their parameters never appear in errors or logs.
+
+    SQLite is set up on every connection with:
+
+    - `journal_mode=WAL`: readers never wait for the writer.
+    - `synchronous=NORMAL`: the log is synced at checkpoints, not at each commit. A killed process
+      loses nothing; a power cut can undo the last commits, never corrupt the file
+      (SQLite's documentation of PRAGMA synchronous, November 2026). What must outlive a power cut
+      is in the journal, which is synced, and is shipped again.
+    - `foreign_keys=ON`, which SQLite leaves off by default.
+    - `busy_timeout`: a second writer waits instead of failing.
+
+    Args:
+        url: where the database is. In-memory SQLite is refused: its connections would not see the
+            same data.
+        foreign_keys: off only for migrations, which rebuild tables (SQLite only).
+
+    Raises:
+        ValueError: the URL is of another kind.
+    """
+
+    def __init__(self, url: str, *, foreign_keys: bool = True) -> None:
+        self._engine = _engine(make_url(url), foreign_keys=foreign_keys)
+        self._writer = self._engine.execution_options(**{_WRITES: True})
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self._engine.dialect.name
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """A connection whose work is committed at the end, and undone if the block raises.
+
+        On SQLite it holds the one write lock from its first line (`BEGIN IMMEDIATE`): what it reads
+        is still true when it writes. Keep it short, and never nest one in another.
+
+        Raises:
+            Unavailable: the database cannot be reached or stayed locked; code database_unavailable.
+        """
+        with _translated():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection to read from; on SQLite one consistent snapshot. Nothing is ever committed.
+
+        Raises:
+            Unavailable: the database cannot be reached; code database_unavailable.
+        """
+        with _translated():
+            async with self._engine.connect() as connection:
+                yield connection
+
+    async def aclose(self) -> None:
+        """Close every connection. Harmless twice."""
+        await self._engine.dispose()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (exc.DBAPIError, exc.TimeoutError, OSError) as fault:
+        if isinstance(fault, exc.DBAPIError) and not _is_outage(fault):
+            raise
+        raise Unavailable(
+            "the gateway's database cannot be used now; try again", code="database_unavailable"
+        ) from fault
+
+
+def _is_outage(fault: exc.DBAPIError) -> bool:
+    """Whether the database is at fault, rather than the statement."""
+    code = getattr(fault.orig, "sqlite_errorcode", None)
+    if code is not None:  # SQLite calls a missing table an operational error too
+        return (code & 0xFF) in _SQLITE_OUTAGES  # the high bits tell sub-cases
+    return isinstance(fault, exc.OperationalError | exc.InterfaceError)
+
+
+def _engine(url: URL, *, foreign_keys: bool) -> AsyncEngine:
+    if url.drivername == "postgresql+asyncpg":
+        return create_async_engine(url, hide_parameters=True, pool_pre_ping=True)
+    if url.drivername != "sqlite+aiosqlite":
+        raise ValueError(f"unknown kind of database {url.drivername!r}: use sqlite+aiosqlite")
+    if not url.database or ":memory:" in url.database or url.query:
+        raise ValueError("SQLite needs a plain file: sqlite+aiosqlite:///path/to/tidegate.db")
+    # With isolation_level None the driver opens no transactions of its own, which it would do late
+    # and only before some statements; `_begin` opens them.
+    engine = create_async_engine(
+        url,
+        hide_parameters=True,
+        connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_MS / 1000},
+    )
+    pragmas = (
+        f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}",  # first: the switch to WAL can find a lock too
+        "PRAGMA journal_mode=WAL",
+        "PRAGMA synchronous=NORMAL",
+        f"PRAGMA foreign_keys={'ON' if foreign_keys else 'OFF'}",
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(dbapi_connection: Any, _record: object) -> None:
+        cursor = dbapi_connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(_WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -1,0 +1,39 @@
+"""One gateway per data folder: counters in memory cannot be shared."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from gateway.errors import ConfigurationError
+
+
+def take(data: Path) -> int:
+    """Claim a data folder until this process ends.
+
+    Returns:
+        The descriptor that holds the claim.
+
+    Raises:
+        ConfigurationError: another process has it, or the folder cannot be written.
+    """
+    path = data / "owner.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as fault:
+        raise ConfigurationError([f"{path}: {fault.strerror}"]) from fault
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise ConfigurationError(
+            [
+                f"data: another gateway is running on {data}; stop it, or choose another folder"
+                " (limits are kept in memory, which two processes cannot share)"
+            ]
+        ) from None
+    return descriptor
+
+
+def give_back(descriptor: int) -> None:
+    """End a claim."""
+    os.close(descriptor)

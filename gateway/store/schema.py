@@ -1,0 +1,130 @@
+"""Bringing a database's schema to a revision of the `migrations` package.
+
+Each call runs in one transaction: it happens as a whole or not at all, and on SQLite one process
+at a time, so that several may start at once. (SQLite undoes DDL too, if BEGIN is sent before it.)
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, make_url, text
+
+from gateway.errors import ConfigurationError
+from gateway.store.database import Database
+
+
+async def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the schema up to a revision, making the SQLite file if there is none.
+
+    Raises:
+        ConfigurationError: the database is at a revision that this version does not know, or the
+            migrated data breaks a foreign key; nothing was changed.
+        Unavailable: the database cannot be reached; code database_unavailable.
+    """
+    await _migrate(url, revision, down=False)
+
+
+async def downgrade(url: str, revision: str) -> None:
+    """Take the schema down to a revision, or to nothing with `base`. Drops what it does not know.
+
+    Raises:
+        ConfigurationError: no such revision; nothing was changed.
+        Unavailable: the database cannot be reached; code database_unavailable.
+    """
+    await _migrate(url, revision, down=True)
+
+
+async def current(url: str) -> str | None:
+    """The revision that the database is at; None if it is empty or not there. Changes nothing.
+
+    Raises:
+        Unavailable: the database cannot be reached; code database_unavailable.
+    """
+    if not _exists(url):
+        return None  # opening it would make the file
+    db = Database(url)
+    try:
+        async with db.reading() as connection:
+            return await connection.run_sync(_current)
+    finally:
+        await db.aclose()
+
+
+def head() -> str:
+    """The newest revision that this version of the gateway knows."""
+    with _config() as config:
+        found = ScriptDirectory.from_config(config).get_current_head()
+    if found is None:
+        raise ConfigurationError(["the package `migrations` has no revisions: install it again"])
+    return found
+
+
+async def require_head(url: str) -> None:
+    """Refuse to work with a database whose schema is not this version's.
+
+    Raises:
+        ConfigurationError: with what to do about it.
+        Unavailable: the database cannot be reached; code database_unavailable.
+    """
+    found, wanted = await current(url), head()
+    if found is None:
+        raise ConfigurationError(["there is no database here yet; make it with `tidegate migrate`"])
+    if found != wanted:
+        fault = f"the database is at revision {found}, this version needs {wanted}"
+        raise ConfigurationError([f"{fault}; run `tidegate migrate`"])
+
+
+async def _migrate(url: str, revision: str, *, down: bool) -> None:
+    # Rebuilding a table drops the old one. With foreign keys on, that deletes the rows that refer
+    # to it, and inside a transaction they cannot be turned off (both measured with SQLite 3.40,
+    # November 2026). So they are off from the start, and checked at the end.
+    db = Database(url, foreign_keys=False)
+    try:
+        async with db.transaction() as connection:
+            await connection.run_sync(_run, revision, down)
+            if db.dialect == "sqlite":
+                broken = (await connection.execute(text("PRAGMA foreign_key_check"))).all()
+                if broken:
+                    tables = ", ".join(sorted({row[0] for row in broken}))
+                    raise ConfigurationError(
+                        [f"the migrated data breaks foreign keys of {tables}; nothing was changed"]
+                    )
+    finally:
+        await db.aclose()
+
+
+def _run(connection: Connection, revision: str, down: bool) -> None:  # noqa: FBT001 - run_sync is positional
+    with _config() as config:
+        config.attributes["connection"] = connection
+        try:
+            (command.downgrade if down else command.upgrade)(config, revision)
+        except CommandError as fault:
+            at = _current(connection)
+            what = f"this version cannot take the database from revision {at} to {revision}"
+            raise ConfigurationError(
+                [f"{what} ({fault}); if a newer version made it, use that one"]
+            ) from fault
+
+
+def _exists(url: str) -> bool:
+    parsed = make_url(url)
+    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _config() -> Iterator[Config]:
+    with as_file(files("migrations")) as folder:
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        yield config

@@ -1,0 +1,54 @@
+"""Memory of which endpoints fail just now, so that not every request pays for a dead one again."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from backends import BackendError, Blame
+from gateway.clock import Clock
+from gateway.values import EndpointHealth
+
+THRESHOLD = 3  # failures in a row, the provider's or our account's, before an endpoint is set aside
+FIRST_PAUSE = 5.0  # seconds; doubled with each further failure
+LONGEST_PAUSE = 120.0
+
+
+class _Record(Struct):
+    failures: int = 0
+    health: EndpointHealth = EndpointHealth()
+
+
+class Breaker:
+    """Counts failures in a row of each endpoint.
+
+    An endpoint that is set aside is still tried when nothing else is left: the plan puts it last.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._records: dict[str, _Record] = {}
+
+    def succeeded(self, endpoint_id: str) -> None:
+        """An attempt there went well: forget its failures."""
+        if self._records:
+            self._records.pop(endpoint_id, None)
+
+    def failed(self, endpoint_id: str, error: BackendError) -> None:
+        """An attempt there failed. What the caller caused does not count."""
+        if error.blame is Blame.CALLER:
+            return
+        record = self._records.setdefault(endpoint_id, _Record())
+        record.failures += 1
+        over = record.failures - THRESHOLD
+        pause = 0.0 if over < 0 else min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(over, 10))
+        if error.retry_after is not None:
+            pause = max(pause, min(error.retry_after, LONGEST_PAUSE))
+        if pause:
+            until = self._clock.monotonic() + pause
+            record.health = EndpointHealth(open_until=max(until, record.health.open_until))
+
+    def snapshot(self) -> Mapping[str, EndpointHealth]:
+        """Endpoints with failures; empty while all is well."""
+        return (
+            {name: record.health for name, record in self._records.items()} if self._records else {}
+        )

@@ -1,0 +1,239 @@
+"""The frozen values that cross rooms of the gateway.
+
+    bytes → Call → Principal → Plan → Reservation → Outcome → ledger entries
+
+Each is made in one place and read in others; none is changed after it is made.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from backends import Endpoint, Usage
+from pricing import Money, Quantities, RateCard
+
+
+class BudgetRule(Struct, frozen=True):
+    """One limit on spend: whose it is, how much, over which period.
+
+    `period` is `total`, `daily`, `weekly` or `monthly`; periods are UTC, weeks begin on Monday.
+    `limit` is in picos of `currency` (10⁻¹²).
+    """
+
+    id: str
+    scope: str  # "key" or "team"
+    limit_pico: int
+    currency: str
+    period: str
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """Who is calling: a compiled snapshot of key, team and organisation."""
+
+    key_id: str
+    key_name: str
+    team_id: str
+    team_name: str
+    organisation_id: str
+    budgets: tuple[BudgetRule, ...] = ()
+    disabled: bool = False
+    expires_at: float | None = None
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """An endpoint that could serve a model, with what it costs and what it can hold.
+
+    `card` is None where no price is known: such an endpoint is refused, not free.
+    """
+
+    endpoint: Endpoint
+    model: str  # canonical slug
+    card: RateCard | None
+    context_length: int
+    max_output: int
+    default_output: int
+
+
+class EndpointHealth(Struct, frozen=True):
+    """What recent traffic says of an endpoint. `open_until` is on the monotonic clock."""
+
+    open_until: float = 0.0
+
+
+class PlanEntry(Struct, frozen=True):
+    """One attempt that may be made, and why it stands where it does."""
+
+    candidate: Candidate
+    reason: str
+
+
+class Exclusion(Struct, frozen=True):
+    """An endpoint that was left out, and why."""
+
+    endpoint_id: str
+    reason: str
+
+
+class Plan(Struct, frozen=True):
+    """Where a call may go, in order, and where it may not."""
+
+    model: str
+    entries: tuple[PlanEntry, ...]
+    excluded: tuple[Exclusion, ...]
+
+
+class BudgetHold(Struct, frozen=True):
+    """What one budget counter must have free: nano-units of its currency, rounded up."""
+
+    bucket: str  # budget id and window, e.g. "bud_1:2026-11"
+    limit_nano: int
+    amount_nano: int
+    resets_at: float | None  # epoch seconds; None: never
+    scope: str  # "key" or "team": for the message of a refusal
+
+
+class Reservation(Struct, frozen=True):
+    """Everything that admission must take in one atomic step."""
+
+    id: str  # the generation id
+    holds: tuple[BudgetHold, ...]
+
+
+class Basis(StrEnum):
+    """How the token counts of an entry came to be known."""
+
+    MEASURED = "measured"  # counted by this gateway
+    REPORTED = "provider_reported"  # stated by the provider in its reply
+    ESTIMATED = "estimated"  # neither; marked so wherever it is shown
+
+
+class Result(StrEnum):
+    """How an attempt, or a whole request, ended."""
+
+    SUCCESS = "success"
+    FAILED = "failed"  # the provider failed before or during the answer
+    CANCELLED = "cancelled"  # the caller left
+    ABORTED = "aborted"  # this process died or was stopped; settled afterwards
+    REFUSED = "refused"  # never reached a provider
+
+
+class AttemptRecord(Struct, frozen=True, kw_only=True):
+    """One settled attempt: a ledger entry.
+
+    `cost` is what the provider will bill us; `charge` is what the caller's team pays. Times are epoch
+    milliseconds or durations in milliseconds.
+    """
+
+    id: str  # generation id + "-" + ordinal from 1
+    ordinal: int
+    endpoint_id: str
+    provider: str
+    upstream_model: str
+    rate_card_id: str
+    result: Result
+    error_code: str | None
+    upstream_status: int | None
+    upstream_id: str | None
+    started_ms: int
+    ttft_ms: int | None
+    duration_ms: int
+    quantities: Quantities
+    reasoning_tokens: int
+    basis: Basis
+    cost: Money
+    charge: Money
+    reported_cost: str | None = None
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """A whole request as it ended: what the journal's close line carries."""
+
+    generation_id: str
+    request_id: str
+    created_ms: int
+    closed_ms: int
+    organisation_id: str
+    team_id: str
+    key_id: str
+    api: str  # "chat.completions"
+    model_requested: str
+    model: str  # canonical slug served, or asked for where nothing was served
+    streamed: bool
+    result: Result
+    status: int  # HTTP status that the caller saw
+    error_code: str | None
+    finish_reason: str | None
+    native_finish_reason: str | None
+    ttft_ms: int | None
+    sandbox: bool
+    attempts: tuple[AttemptRecord, ...]
+
+
+class Head(Protocol):
+    """The head of a caller's request."""
+
+    method: str
+    path: str
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header by its lower-case name.
+
+        Raises:
+            GatewayError: it is there more than once.
+        """
+
+    def first(self, name: bytes) -> bytes | None:
+        """The same, but the first of several: for headers that decide nothing."""
+
+
+class Exchange(Protocol):
+    """One request of a caller and the way back to it; what `flow` sees instead of a web framework.
+
+    A caller who leaves cancels the task that serves the exchange.
+    """
+
+    head: Head
+
+    async def body(self) -> bytes | bytearray:
+        """The whole body.
+
+        Raises:
+            GatewayError: too large, too slow, or the caller left.
+        """
+
+    def start(
+        self, status: int, headers: Sequence[tuple[bytes, bytes]], length: int | None
+    ) -> None:
+        """Send the head of the answer; `length` None means chunked."""
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the answer. Dropped in silence once the caller left."""
+
+    async def drain(self) -> None:
+        """Wait until the caller has read enough to go on.
+
+        Raises:
+            GatewayError: it read nothing for too long.
+        """
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last piece and end the answer."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether `drain` would wait."""
+
+    @property
+    def gone(self) -> bool:
+        """Whether the caller has left."""
+
+
+class UsageView(Struct, frozen=True):
+    """A settled request as its caller is told of it, in the reply itself."""
+
+    usage: Usage
+    quantities: Quantities
+    cost: Money
+    basis: Basis

@@ -1,0 +1,282 @@
+"""OpenAI's chat dialect, on the caller's side: events to bytes.
+
+Text arrives as JSON-escaped bytes and leaves as the same bytes, between a head and a tail that are made
+once for each answer. Reasoning is given under both names that clients read: `reasoning` (OpenRouter,
+newer vLLM) and `reasoning_content` (Moonshot, DeepSeek).
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+from msgspec import Raw, Struct
+
+from backends import Event, Finish, Piece, Text, Usage
+from gateway.values import Basis, UsageView
+
+_json = msgspec.json.Encoder().encode
+_TEXT_TAIL = b'"},"finish_reason":null}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+KEEP_ALIVE = b": TIDEGATE PROCESSING\n\n"  # a comment: event-stream clients skip it
+
+
+def usage_json(view: UsageView) -> bytes:
+    """The `usage` object: OpenAI's fields, and OpenRouter's `cost` with its parts.
+
+    `cost` is what the caller's team is charged, as an exact decimal number.
+    """
+    usage = view.usage
+    estimated = b',"estimated":true' if view.basis is Basis.ESTIMATED else b""
+    foreign = (
+        b"" if view.cost.currency == "USD" else b',"cost_currency":%b' % _json(view.cost.currency)
+    )
+    return (
+        b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"cost":%b%b,"is_byok":false,'
+        b'"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d},'
+        b'"completion_tokens_details":{"reasoning_tokens":%d}%b}'
+    ) % (
+        usage.prompt,
+        usage.completion,
+        usage.prompt + usage.completion,
+        view.cost.decimal_string().encode(),
+        foreign,
+        usage.cached,
+        usage.cache_write + usage.cache_write_1h,
+        usage.reasoning,
+        estimated,
+    )
+
+
+def _choice_end(finish: Finish) -> bytes:
+    return b'"finish_reason":%b,"native_finish_reason":%b' % (
+        _json(finish.reason),
+        _json(finish.native_reason),
+    )
+
+
+class StreamEncoder:
+    """Encodes one streamed answer.
+
+    Attributes:
+        deltas: pieces of answer that were encoded.
+        finishes: the ends of choices that were seen.
+        usage: the provider's last statement; later ones replace earlier ones.
+    """
+
+    __slots__ = ("_content", "_head", "_reasoning", "_started", "deltas", "finishes", "usage")
+
+    def __init__(self, *, generation_id: str, created: int, model: str, provider: str) -> None:
+        """`created` is in epoch seconds."""
+        self._head = (
+            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"provider":%b,'
+            % (_json(generation_id), created, _json(model), _json(provider))
+        )
+        self._content = self._head + b'"choices":[{"index":0,"delta":{"content":"'
+        self._reasoning = self._head + b'"choices":[{"index":0,"delta":{"reasoning":"'
+        self._started = False
+        self.deltas = 0
+        self.finishes: list[Finish] = []
+        self.usage: Usage | None = None
+
+    def encode(self, events: Iterable[Event]) -> bytes:
+        """The bytes that carry `events`; ends and usage are kept for `end`."""
+        parts: list[bytes | Raw] = []
+        if not self._started:
+            self._started = True
+            parts.append(self._head)
+            parts.append(
+                b'"choices":[{"index":0,"delta":{"role":"assistant","content":""},'
+                b'"finish_reason":null}]}\n\n'
+            )
+        for event in events:
+            kind = type(event)
+            if kind is Text:
+                self.deltas += 1
+                if event.reasoning:  # type: ignore[union-attr] # `type() is` is twice as fast as isinstance here
+                    text = event.text  # type: ignore[union-attr] # as above
+                    parts += (self._reasoning, text, b'","reasoning_content":"', text, _TEXT_TAIL)
+                else:
+                    parts += (self._content, event.text, _TEXT_TAIL)  # type: ignore[union-attr] # as above
+            elif isinstance(event, Piece):
+                self.deltas += event.meaningful
+                self._piece(event, parts)
+            elif isinstance(event, Finish):
+                self.finishes.append(event)
+            elif isinstance(event, Usage):
+                self.usage = event
+        return b"".join(parts)
+
+    def _piece(self, piece: Piece, parts: list[bytes | Raw]) -> None:
+        parts.append(self._head)
+        parts.append(b'"choices":[{"index":%d,"delta":' % piece.index)
+        _members(piece.delta.items(), parts)
+        if piece.logprobs is not None:
+            parts += (b',"logprobs":', piece.logprobs)
+        parts.append(b',"finish_reason":null}]}\n\n')
+
+    def end(self, view: UsageView | None) -> bytes:
+        """The ends of all choices, usage if wanted, and `[DONE]`."""
+        parts: list[bytes] = []
+        for finish in self.finishes:
+            parts += (
+                self._head,
+                b'"choices":[{"index":%d,"delta":{},' % finish.index,
+                _choice_end(finish),
+                b"}]}\n\n",
+            )
+        if view is not None:
+            parts += (self._head, b'"choices":[],"usage":', usage_json(view), b"}\n\n")
+        parts.append(DONE)
+        return b"".join(parts)
+
+    def failure(self, error: bytes) -> bytes:
+        """The event that tells of a failure after the answer began; no `[DONE]` follows it.
+
+        `error` is the JSON of the error object.
+        """
+        return (
+            self._head
+            + b'"error":'
+            + error
+            + b',"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}\n\n'
+        )
+
+
+def _members(items: Iterable[tuple[str, Raw | bytes]], parts: list[bytes | Raw]) -> None:
+    comma = b"{"
+    for name, raw in items:
+        parts += (comma, _json(name), b":", raw)
+        if name == "reasoning":
+            parts += (b',"reasoning_content":', raw)
+        comma = b","
+    parts.append(b"{}" if comma == b"{" else b"}")
+
+
+class _Function(Struct, omit_defaults=True):
+    name: str | None = None
+    arguments: Raw | None = None
+
+
+class _ToolCall(Struct, omit_defaults=True):
+    index: int | None = None
+    id: str | None = None
+    type: str | None = None
+    function: _Function | None = None
+
+
+_decode_tools = msgspec.json.Decoder(list[_ToolCall]).decode
+
+
+class _Message:
+    """One choice as it grows."""
+
+    __slots__ = ("finish", "index", "logprobs", "other", "texts", "tools")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.texts: dict[str, list[bytes]] = {}
+        self.other: dict[str, Raw] = {}
+        self.tools: dict[int, _ToolCall] = {}
+        self.logprobs: Raw | None = None
+        self.finish = Finish(index, "stop", "stop")
+
+    def add(self, piece: Piece) -> None:
+        for name, raw in piece.delta.items():
+            if name == "tool_calls":
+                self._add_tools(raw)
+            elif name in {"content", "reasoning", "refusal"} and bytes(raw)[:1] == b'"':
+                self.texts.setdefault(name, []).append(bytes(raw)[1:-1])
+            else:
+                self.other[name] = raw
+        if piece.logprobs is not None:
+            self.logprobs = piece.logprobs
+
+    def _add_tools(self, raw: Raw) -> None:
+        for position, part in enumerate(_decode_tools(raw)):
+            index = position if part.index is None else part.index
+            whole = self.tools.get(index)
+            if whole is None:
+                whole = self.tools[index] = _ToolCall(index, type="function", function=_Function())
+            whole.id = whole.id or part.id
+            if part.function is not None and whole.function is not None:
+                whole.function.name = whole.function.name or part.function.name
+                more = part.function.arguments
+                if more is not None and bytes(more) != b"null":
+                    before = whole.function.arguments
+                    joined = bytes(more) if before is None else bytes(before)[:-1] + bytes(more)[1:]
+                    whole.function.arguments = Raw(joined)
+
+    def encode(self, parts: list[bytes | Raw]) -> None:
+        parts.append(b'{"index":%d,"message":{"role":"assistant","content":' % self.index)
+        content = self.texts.pop("content", None)
+        if content is None:
+            parts.append(self.other.pop("content", Raw(b"null")))
+        else:
+            parts += (b'"', *content, b'"')
+        for name, texts in self.texts.items():
+            text = b'"%b"' % b"".join(texts)
+            parts += (b",", _json(name), b":", text)
+            if name == "reasoning":
+                parts += (b',"reasoning_content":', text)
+        for name, raw in self.other.items():
+            parts += (b",", _json(name), b":", raw)
+        if self.tools:
+            calls = [self.tools[index] for index in sorted(self.tools)]
+            parts += (b',"tool_calls":', _json(calls))
+        parts += (b'},"logprobs":', self.logprobs or b"null", b",", _choice_end(self.finish), b"}")
+
+
+class WholeEncoder:
+    """Collects one answer and encodes it in one piece.
+
+    Attributes:
+        deltas: pieces of answer that came.
+        usage: the provider's last statement; later ones replace earlier ones.
+    """
+
+    __slots__ = ("_messages", "deltas", "usage")
+
+    def __init__(self) -> None:
+        self._messages: dict[int, _Message] = {}
+        self.deltas = 0
+        self.usage: Usage | None = None
+
+    @property
+    def finishes(self) -> list[Finish]:
+        """The ends of the choices, as far as they were seen."""
+        return [message.finish for message in self._messages.values()]
+
+    def add(self, events: Iterable[Event]) -> None:
+        """Take in more of the answer."""
+        for event in events:
+            if isinstance(event, Usage):
+                self.usage = event
+                continue
+            index = 0 if isinstance(event, Text) else event.index
+            message = self._messages.get(index)
+            if message is None:
+                message = self._messages[index] = _Message(index)
+            if isinstance(event, Text):
+                self.deltas += 1
+                name = "reasoning" if event.reasoning else "content"
+                message.texts.setdefault(name, []).append(event.text)
+            elif isinstance(event, Piece):
+                self.deltas += event.meaningful
+                message.add(event)
+            else:
+                message.finish = event
+
+    def end(
+        self, *, generation_id: str, created: int, model: str, provider: str, view: UsageView
+    ) -> bytes:
+        """The whole answer. `created` is in epoch seconds."""
+        parts: list[bytes | Raw] = [
+            b'{"id":%b,"object":"chat.completion","created":%d,"model":%b,"provider":%b,"choices":['
+            % (_json(generation_id), created, _json(model), _json(provider))
+        ]
+        comma = b""
+        for index in sorted(self._messages):
+            parts.append(comma)
+            self._messages[index].encode(parts)
+            comma = b","
+        parts += (b'],"system_fingerprint":null,"usage":', usage_json(view), b"}")
+        return b"".join(parts)

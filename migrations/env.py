@@ -1,0 +1,16 @@
+"""Runs revisions on the connection that `gateway.store.schema` hands over, in its transaction."""
+
+from alembic import context
+
+from gateway.store.tables import accounts, usage
+from gateway.store.tables.metadata import metadata
+
+# The tables hang themselves on `metadata` when their modules are imported.
+TABLES = (accounts, usage)
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+)
+context.run_migrations()
