@@ -58,9 +58,9 @@ def _measure(options: argparse.Namespace) -> list[Row]:
         options.work, options.repeats, options.seconds, options.gateway_core, options.load_core
     )
     rows = []
-    gateways = _gateways(options)
+    # The upstream first: its port keeps a second bench from emptying this one's folders.
     with upstream.running(options.load_core) as upstream_pid, options.out.open("ab") as out:
-        for gateway in gateways:
+        for gateway in _gateways(options):
             print(f"measuring {gateway.name}", file=sys.stderr)
             row = measure(gateway, course, upstream_pid)
             out.write(msgspec.json.encode(row) + b"\n")

@@ -59,7 +59,7 @@ class Started(msgspec.Struct, frozen=True):
     seconds: float
 
 
-class StartFailed(Exception):  # noqa: N818 - an event, as the gateway's own errors are named
+class StartFailed(Exception):
     """A gateway did not come to answer."""
 
 

@@ -22,7 +22,7 @@ class Target(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
 
 
-class LoadFailed(Exception):  # noqa: N818 - an event, as the gateway's own errors are named
+class LoadFailed(Exception):
     """The load client did not report; its output is the message."""
 
 

@@ -7,6 +7,7 @@ import gc
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -42,6 +43,7 @@ from pricing import Catalogue, load_packaged
 
 _log = logging.getLogger(__name__)
 _DAY = 86_400
+_LOAD = 10.0  # seconds to read a key, and to rebuild the counters of its budgets from the ledger
 _SETTLE = 5.0  # seconds that cancelled requests have to settle in
 
 
@@ -77,7 +79,7 @@ async def prepare(settings: Settings) -> None:
     check(settings)
     make_folder(settings.data)
     await schema.upgrade(database_url(settings.data))
-    pepper.ensure(settings.data)
+    await first_account(settings.data, with_key=False)
 
 
 def check(settings: Settings) -> None:
@@ -157,6 +159,7 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         clock,
         max_age=settings.auth.max_age,
         max_staleness=settings.auth.max_staleness,
+        load_timeout=_LOAD,
     )
     ca_file = settings.upstream_ca_file
     client = HttpClient(clock=clock.monotonic, ca_file=None if ca_file is None else str(ca_file))
@@ -208,12 +211,14 @@ def _gauges(
     return read
 
 
-async def first_account(settings: Settings) -> bootstrap.First:
-    """Organisation, team and key, made if there are none."""
-    secret = pepper.ensure(settings.data)
-    database = Database(database_url(settings.data))
+async def first_account(data: Path, *, with_key: bool) -> bootstrap.First:
+    """Organisation, team and, if wanted, key, made if there are none."""
+    secret = pepper.ensure(data)
+    database = Database(database_url(data))
     try:
-        return await bootstrap.ensure_first(database, secret, clock=SystemClock())
+        return await bootstrap.ensure_first(
+            database, secret, clock=SystemClock(), with_key=with_key
+        )
     finally:
         await database.aclose()
 

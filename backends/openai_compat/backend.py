@@ -67,18 +67,23 @@ class OpenAICompatBackend(Backend):
             resend_safe=self.quirks.resend_safe,
         )
         try:
-            if response.status != 200:  # noqa: PLR2004 - the one status that is an answer
-                raise await self._refusal(response)
-            kind = response.header(b"content-type") or b""
-            if stream and kind.startswith(b"text/event-stream"):
-                return StreamReply(response, dropped)
-            if not kind.startswith(b"application/json"):
-                raise BadReply(f"content type {kind!r}", status=200)
-            upstream_id, events = read_whole(await response.read_all())
-            return WholeReply(upstream_id, events, dropped)
+            return await self._begun(response, dropped, stream=stream)
         except BaseException:
             response.abort()
             raise
+
+    async def _begun(
+        self, response: Response, dropped: tuple[str, ...], *, stream: bool
+    ) -> Reply:
+        if response.status != 200:  # noqa: PLR2004 - the one status that is an answer
+            raise await self._refusal(response)
+        kind = response.header(b"content-type") or b""
+        if stream and kind.startswith(b"text/event-stream"):
+            return StreamReply(response, dropped)
+        if not kind.startswith(b"application/json"):
+            raise BadReply(f"content type {kind!r}", status=200)
+        upstream_id, events = read_whole(await response.read_all())
+        return WholeReply(upstream_id, events, dropped)
 
     async def _refusal(self, response: Response) -> BackendError:
         body = bytearray()
@@ -138,7 +143,7 @@ class StreamReply(Reply):
             self._response.abort()
 
 
-class WholeReply(Reply):
+class WholeReply:
     """An answer that came in one piece."""
 
     def __init__(
@@ -149,11 +154,9 @@ class WholeReply(Reply):
         self.malformed = 0
         self._left = events
 
-    @override
     async def next(self) -> list[Event]:
         events, self._left = self._left, []
         return events
 
-    @override
     def abort(self) -> None:
         """Nothing is under way any more."""

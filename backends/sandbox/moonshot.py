@@ -185,7 +185,7 @@ class Moonshot(Dialect):
         if answer.shows_usage:
             end["usage"] = _usage(answer)
         frames.append(frame({}, end=end))
-        if answer.shows_usage:
+        if answer.shows_usage and request.include_usage:
             frames.append(Frame(encode({**envelope, "choices": [], "usage": _usage(answer)})))
         return frames
 

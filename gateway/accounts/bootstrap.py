@@ -22,8 +22,12 @@ class First(Struct, frozen=True):
     key_plaintext: str | None
 
 
-async def ensure_first(db: Database, pepper: bytes, *, clock: Clock) -> First:
+async def ensure_first(
+    db: Database, pepper: bytes, *, clock: Clock, with_key: bool = True
+) -> First:
     """Make what is missing of: an organisation, a team, a key. What exists is left alone.
+
+    Without `with_key` no key is made: in production whoever needs one asks for it.
 
     A disabled key counts as existing: nobody is handed a new one by restarting the gateway. All or
     nothing, and on SQLite one process at a time.
@@ -64,7 +68,7 @@ async def ensure_first(db: Database, pepper: bytes, *, clock: Clock) -> First:
         else:
             team = Team(row.id, row.organisation_id, row.name, row.created_ms)
         plaintext = None
-        if await connection.scalar(select(api_keys.c.id).limit(1)) is None:
+        if with_key and await connection.scalar(select(api_keys.c.id).limit(1)) is None:
             _, plaintext = await insert_key(
                 connection, pepper, team, name="first key", now_ms=now_ms
             )

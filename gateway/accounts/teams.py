@@ -31,7 +31,7 @@ async def create(
         found = await connection.scalar(owner.limit(1))
         if found is None:
             raise NotFound(
-                "no such organisation; the first one is made when `tidegate serve` first starts",
+                "no such organisation; `tidegate migrate` makes the first one",
                 code="organisation_not_found",
                 param="organisation_id",
             )

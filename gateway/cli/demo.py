@@ -48,7 +48,7 @@ def demo(data: Path, host: str, port: int) -> None:
                 }
             )
             await app.prepare(settings)
-            first = await app.first_account(settings)
+            first = await app.first_account(settings.data, with_key=True)
             listener = app.bind(settings.server)
             at = listener.getsockname()[1]
             return await app.serve(settings, listener, lambda: _tell(settings, first, host, at))

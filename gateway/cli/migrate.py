@@ -13,6 +13,7 @@ from gateway.cli.administration import data_option, run
 def migrate(data: Path, *, check: bool) -> None:
     """Bring the database of the data folder to this version's schema; make it if there is none."""
     from gateway.accounts.opening import database_url, make_folder
+    from gateway.app import first_account
     from gateway.store import schema
 
     async def bring() -> str | None:
@@ -21,6 +22,7 @@ def migrate(data: Path, *, check: bool) -> None:
         if not check:
             make_folder(data)
             await schema.upgrade(url)
+            await first_account(data, with_key=False)
         return before
 
     before, head = run(bring()), schema.head()

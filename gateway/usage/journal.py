@@ -255,7 +255,8 @@ class Journal:
         self._file = new
         self.files.append(new)
         self._unsynced_files.append(new)
-        self._headers = {key: self._headers[key] for key in self._headers_used}
+        used = self._headers_used
+        self._headers = {key: line for key, line in self._headers.items() if key in used}
         self._headers_used = set()
         self._finish_at = self._max_bytes
         if self._headers:

@@ -22,7 +22,7 @@ class Ask:
         *,
         method: bytes = b"POST",
         deadlines: Deadlines = PATIENT,
-        timeout: float = 20,  # noqa: ASYNC109 - handed on
+        timeout: float = 20,
         max_connections: int = 8,
         resend_safe: bool = False,
     ) -> Response:

@@ -94,15 +94,19 @@ async def test_a_caller_who_leaves_in_the_middle_is_seen(server: SandboxServer) 
     assert (server.in_flight, server.completed.count) == (0, 0)
 
 
-async def test_a_caller_who_stops_reading_and_leaves_is_seen(server: SandboxServer) -> None:
+@pytest.mark.parametrize("how", ["abort", "write_eof"])
+async def test_a_caller_who_stops_reading_and_leaves_is_seen(
+    server: SandboxServer, how: str
+) -> None:
     caller = await Caller.connect(server)
     assert caller.transport is not None
     caller.transport.pause_reading()
     giant = "[[fault=oversized_line,size=30000000]]"
     caller.send("POST", chat_path(server), chat_body(server, giant, stream=True))
     await server.received.wait()
-    caller.transport.abort()
+    getattr(caller.transport, how)()
     await server.cancelled.wait()
+    caller.transport.abort()
 
 
 async def test_an_empty_reply_ends_cleanly_without_a_piece(server: SandboxServer) -> None:

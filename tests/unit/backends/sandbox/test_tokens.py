@@ -65,3 +65,10 @@ def test_the_oldest_blocks_are_forgotten() -> None:
     cache.visit("key", old)
     cache.visit("key", b"b" * 2048)
     assert cache.visit("key", old) == 0
+
+
+def test_a_prefix_whose_beginning_was_forgotten_is_no_prefix() -> None:
+    cache = PrefixCache(capacity=2)
+    text = b"a" * 3072
+    cache.visit("key", text)  # of its three blocks the first is dropped
+    assert cache.visit("key", text) == 0

@@ -1,11 +1,17 @@
 """Values of the journal and the ledger, for tests."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from gateway.clock import Clock
+from gateway.errors import Unavailable
 from gateway.store.database import Database, sqlite_url
 from gateway.store.tables import usage
 from gateway.usage.journal import Journal
@@ -58,7 +64,12 @@ def attempt(generation_id: str, ordinal: int = 1, *, charge: int = 34_000_000) -
         ttft_ms=310,
         duration_ms=900,
         quantities=Quantities(
-            fresh_input=11, cache_read=12, cache_write_5m=13, cache_write_1h=14, output=15, requests=1
+            fresh_input=11,
+            cache_read=12,
+            cache_write_5m=13,
+            cache_write_1h=14,
+            output=15,
+            requests=1,
         ),
         reasoning_tokens=7,
         basis=Basis.REPORTED,
@@ -133,6 +144,9 @@ def kill(journal: Journal) -> None:
     for timer in (journal._sync_timer, journal._retry):
         if timer is not None:
             timer.cancel()
+    journal._closed = True
+    journal._unwritten.clear()
+    journal._unsynced.clear()
     journal._syncer.shutdown()
     journal.release()
 
@@ -142,7 +156,86 @@ def files_in(folder: Path) -> list[str]:
 
 
 async def new_database(folder: Path) -> Database:
+    """An empty ledger in `folder`, which is made if missing."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     database = Database(sqlite_url(folder / "ledger.db"))
     async with database.transaction() as connection:
         await connection.run_sync(usage.metadata.create_all)
     return database
+
+
+class Cut(BaseException):
+    """Stands for the death of the process: nothing may catch it."""
+
+
+class CutDatabase(Database):
+    """A database whose process dies at the `cut_at`-th step: before, inside or after a use of it."""
+
+    def __init__(self, folder: Path, cut_at: int | None = None) -> None:
+        super().__init__(sqlite_url(folder / "ledger.db"))
+        self.cut_at = cut_at
+        self.steps = 0
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps == self.cut_at:
+            raise Cut
+
+    @override
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        self.step()
+        async with super().transaction() as connection:
+            yield connection
+            self.step()
+        self.step()
+
+    @override
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        self.step()
+        async with super().reading() as connection:
+            yield connection
+
+
+class MoodyDatabase(Database):
+    """A database that goes away and comes back.
+
+    `asked` is set whenever it is asked in vain, `wrote` at each commit.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(sqlite_url(folder / "ledger.db"))
+        self.away = False
+        self.asked = asyncio.Event()
+        self.wrote = asyncio.Event()
+
+    def _answer(self) -> None:
+        if self.away:
+            self.asked.set()
+            raise Unavailable("away", code="database_unavailable")
+
+    @override
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        self._answer()
+        async with super().transaction() as connection:
+            yield connection
+        self.wrote.set()
+
+    @override
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        self._answer()
+        async with super().reading() as connection:
+            yield connection
+
+
+async def contents(database: Database) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of the ledger, for comparison."""
+    found = {}
+    async with database.reading() as connection:
+        for table in (usage.generations, usage.ledger_entries, usage.rate_cards):
+            rows = await connection.execute(select(table).order_by(table.c.id))
+            found[table.name] = [tuple(row) for row in rows]
+    return found

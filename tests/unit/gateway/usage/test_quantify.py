@@ -1,7 +1,7 @@
 """Provider counts to disjoint buckets, and what happens when the counts are wrong."""
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from backends import Usage
@@ -23,9 +23,9 @@ counts = st.integers(0, 10**7)
 wild = st.integers(-10, 200)
 
 
-@given(counts, counts, counts, counts, counts, counts)
+@given(fresh=counts, cached=counts, write_5m=counts, write_1h=counts, text=counts, reasoning=counts)
 def test_buckets_are_disjoint_and_sum_to_the_providers_totals(
-    fresh: int, cached: int, write_5m: int, write_1h: int, text: int, reasoning: int
+    *, fresh: int, cached: int, write_5m: int, write_1h: int, text: int, reasoning: int
 ) -> None:
     found = quantify(
         Usage(
@@ -47,9 +47,9 @@ def test_buckets_are_disjoint_and_sum_to_the_providers_totals(
     )
 
 
-@given(wild, wild, wild, wild, wild, wild)
+@given(prompt=wild, completion=wild, cached=wild, write_5m=wild, write_1h=wild, reasoning=wild)
 def test_whatever_a_provider_says_no_bucket_is_negative_and_the_prompt_total_is_kept(
-    prompt: int, completion: int, cached: int, write_5m: int, write_1h: int, reasoning: int
+    *, prompt: int, completion: int, cached: int, write_5m: int, write_1h: int, reasoning: int
 ) -> None:
     usage = Usage(
         prompt=prompt,
@@ -59,20 +59,19 @@ def test_whatever_a_provider_says_no_bucket_is_negative_and_the_prompt_total_is_
         cache_write_1h=write_1h,
         reasoning=reasoning,
     )
-    flagged = False
+    faults: tuple[str, ...] = ()
     try:
         found: Quantities | None = quantify(usage)
     except InconsistentUsage as fault:
-        flagged = True
+        faults = fault.faults
         found = fault.repaired
-        assert fault.faults
     parts = (cached, write_5m, write_1h)
     wrong = (
         min(*parts, prompt, completion, reasoning) < 0
         or sum(parts) > prompt
         or reasoning > completion
     )
-    assert flagged == wrong
+    assert bool(faults) == wrong
     if found is None:
         assert prompt < 0 or completion < 0
         return
@@ -82,30 +81,34 @@ def test_whatever_a_provider_says_no_bucket_is_negative_and_the_prompt_total_is_
     assert found.output >= completion
 
 
-@given(wild, wild, wild, wild)
-def test_a_repair_is_never_cheaper_than_a_reading_that_keeps_the_prompt_total(
-    prompt: int, cached: int, write_5m: int, write_1h: int
+@given(prompt=st.integers(0, 60), cached=wild, write_5m=wild, write_1h=wild)
+def test_a_repair_is_never_cheaper_than_any_reading_with_the_same_prompt_total(
+    *, prompt: int, cached: int, write_5m: int, write_1h: int
 ) -> None:
-    usage = Usage(
-        prompt=prompt, completion=0, cached=cached, cache_write=write_5m, cache_write_1h=write_1h
-    )
-    try:
-        quantify(usage)
-    except InconsistentUsage as fault:
-        if fault.repaired is None:
-            return
-        cost = total_pico(fault.repaired, CARD)
-        # A reading: each stated part counts for at most what was stated of it, the rest is fresh.
-        one_hour = min(max(write_1h, 0), prompt)
-        five_minutes = min(max(write_5m, 0), prompt - one_hour)
-        for read in range(min(max(cached, 0), prompt - one_hour - five_minutes) + 1):
-            reading = Quantities(
-                fresh_input=prompt - one_hour - five_minutes - read,
-                cache_read=read,
-                cache_write_5m=five_minutes,
-                cache_write_1h=one_hour,
+    assume(max(cached, 0) + max(write_5m, 0) + max(write_1h, 0) > prompt)
+    with pytest.raises(InconsistentUsage) as caught:
+        quantify(
+            Usage(
+                prompt=prompt,
+                completion=0,
+                cached=cached,
+                cache_write=write_5m,
+                cache_write_1h=write_1h,
             )
-            if max(cached, 0) + max(write_5m, 0) + max(write_1h, 0) > prompt or read == cached:
+        )
+    assert caught.value.repaired is not None
+    cost = total_pico(caught.value.repaired, CARD)
+    # Every way to give each part at most what was stated of it, and the rest to fresh input.
+    for one_hour in range(min(max(write_1h, 0), prompt) + 1):
+        for five_minutes in range(min(max(write_5m, 0), prompt - one_hour) + 1):
+            rest = prompt - one_hour - five_minutes
+            for read in {0, min(max(cached, 0), rest)}:
+                reading = Quantities(
+                    fresh_input=rest - read,
+                    cache_read=read,
+                    cache_write_5m=five_minutes,
+                    cache_write_1h=one_hour,
+                )
                 assert cost >= total_pico(reading, CARD)
 
 

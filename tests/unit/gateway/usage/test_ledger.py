@@ -1,0 +1,189 @@
+"""Outcomes in the database: exact, once, and found again."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import func, select
+
+from gateway.store.database import Database
+from gateway.store.tables.usage import generations, journal_files, ledger_entries, rate_cards
+from gateway.usage import ledger, queries
+from gateway.usage.ledger import Shipped
+from gateway.usage.lines import Card
+from gateway.values import Outcome, Result
+from pricing import Money
+from tests.unit.gateway.usage.samples import CARD, NOW_MS, attempt, outcome
+
+
+async def write(database: Database, *outcomes: Outcome) -> None:
+    async with database.transaction() as connection:
+        await ledger.write(connection, outcomes=outcomes)
+
+
+async def count(database: Database) -> tuple[int, int, int]:
+    async with database.reading() as connection:
+        found = [
+            await connection.scalar(select(func.count()).select_from(table))
+            for table in (generations, ledger_entries, rate_cards)
+        ]
+    return int(found[0] or 0), int(found[1] or 0), int(found[2] or 0)
+
+
+async def test_an_outcome_is_found_as_it_was_written(database: Database) -> None:
+    written = outcome(attempts=(attempt("gen-1", 1, charge=0), attempt("gen-1", 2)))
+    await write(database, written)
+    assert await queries.generation(database, "gen-1", "team-1") == written
+    assert await queries.generation(database, "gen-1") == written
+
+
+async def test_another_teams_generation_looks_like_none(database: Database) -> None:
+    await write(database, outcome())
+    assert await queries.generation(database, "gen-1", "team-2") is None
+    assert await queries.generation(database, "gen-2", "team-1") is None
+
+
+async def test_a_refused_request_has_a_generation_and_no_entries(database: Database) -> None:
+    refused = outcome(
+        result=Result.REFUSED, status=402, error_code="budget_exceeded", attempts=(), ttft_ms=None
+    )
+    await write(database, refused)
+    assert await queries.generation(database, "gen-1") == refused
+
+
+async def test_writing_twice_changes_nothing(database: Database) -> None:
+    first = outcome()
+    async with database.transaction() as connection:
+        await ledger.write(connection, outcomes=[first], cards=[Card(CARD, 1)])
+    changed = outcome(status=500, attempts=(attempt("gen-1", charge=1),))
+    async with database.transaction() as connection:
+        await ledger.write(connection, outcomes=[changed, first], cards=[Card(CARD, 2)])
+    assert await count(database) == (1, 1, 1)
+    assert await queries.generation(database, "gen-1") == first
+    async with database.reading() as connection:
+        card = (await connection.execute(select(rate_cards))).one()
+    assert card.first_seen_ms == 1
+    assert msgspec.json.decode(card.content, type=type(CARD)) == CARD
+
+
+async def test_rows_and_offsets_are_written_together_or_not_at_all(database: Database) -> None:
+    async def fail() -> None:
+        async with database.transaction() as connection:
+            await ledger.write(
+                connection,
+                outcomes=[outcome()],
+                cards=[Card(CARD, 1)],
+                files={"ab-1.jsonl": Shipped(10)},
+            )
+            raise KeyError("cut off before the commit")
+
+    with pytest.raises(KeyError):
+        await fail()
+    assert await count(database) == (0, 0, 0)
+    assert await queries.shipped_offsets(database, ["ab-1.jsonl"]) == {}
+
+
+async def test_offsets_move_on(database: Database) -> None:
+    for shipped in (Shipped(10), Shipped(30, closed=True)):
+        async with database.transaction() as connection:
+            await ledger.write(connection, files={"ab-1.jsonl": shipped})
+    assert await queries.shipped_offsets(database, ["ab-1.jsonl", "cd-1.jsonl"]) == {
+        "ab-1.jsonl": 30
+    }
+    async with database.reading() as connection:
+        assert await connection.scalar(select(journal_files.c.closed)) is True
+
+
+async def test_text_with_nul_is_kept_without_it(database: Database) -> None:
+    await write(database, outcome(model_requested="kimi\0k2"))
+    found = await queries.generation(database, "gen-1")
+    assert found is not None
+    assert found.model_requested == "kimi\N{REPLACEMENT CHARACTER}k2"
+
+
+async def test_spend_is_summed_by_scope_time_and_currency(database: Database) -> None:
+    yuan = attempt("gen-4")
+    await write(
+        database,
+        outcome("gen-1", attempts=(attempt("gen-1", 1, charge=5), attempt("gen-1", 2, charge=7))),
+        outcome("gen-2", key_id="key-2", attempts=(attempt("gen-2", charge=100),)),
+        outcome("gen-3", created_ms=NOW_MS - 1, attempts=(attempt("gen-3", charge=1000),)),
+        outcome("gen-4", attempts=(msgspec.structs.replace(yuan, charge=Money("CNY", 10_000)),)),
+    )
+
+    async def spent(scope: str, scope_id: str, since: int, currency: str = "USD") -> int:
+        return await queries.spent(database, scope, scope_id, since, currency)
+
+    assert await spent("key", "key-1", NOW_MS) == 12
+    assert await spent("team", "team-1", NOW_MS) == 112
+    assert await spent("key", "key-1", 0) == 1012
+    assert await spent("key", "key-1", 0, "CNY") == 10_000
+    assert await spent("key", "key-9", 0) == 0
+    with pytest.raises(KeyError):
+        await spent("organisation", "org-1", 0)
+
+
+async def test_sums_beyond_64_bits_are_exact_and_may_hold_negative_corrections(
+    database: Database,
+) -> None:
+    big = 2**63 - 1
+    amounts = [big, big, big, -5, -(10**9) - 3]
+    await write(
+        database,
+        *(
+            outcome(f"gen-{n}", attempts=(attempt(f"gen-{n}", charge=amount),))
+            for n, amount in enumerate(amounts)
+        ),
+    )
+    assert await queries.spent(database, "team", "team-1", 0, "USD") == sum(amounts)
+
+
+async def test_known_generations_are_told_from_unknown_ones(database: Database) -> None:
+    await write(database, *(outcome(f"gen-{n}") for n in range(3)))
+    asked = [f"gen-{n}" for n in range(2, 1202)]
+    assert await queries.known_generations(database, asked) == {"gen-2"}
+    assert await queries.known_generations(database, []) == set()
+
+
+async def test_once_durable_the_database_file_alone_holds_what_was_committed(
+    database: Database, tmp_path: Path
+) -> None:
+    def rows_without_the_log() -> int:
+        copy = tmp_path / "copy.db"
+        shutil.copy(tmp_path / "ledger.db", copy)
+        connection = sqlite3.connect(copy)
+        (rows,) = connection.execute("SELECT count(*) FROM ledger_entries").fetchone()
+        connection.close()
+        return int(rows)
+
+    assert await ledger.make_durable(database)
+    await write(database, outcome())
+    assert rows_without_the_log() == 0
+    assert await ledger.make_durable(database)
+    assert rows_without_the_log() == 1
+
+
+async def test_a_reader_of_older_rows_keeps_the_journal_from_being_let_go(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.database.BUSY_TIMEOUT_MS", 1)
+    impatient = Database(database._engine.url.render_as_string())
+    await write(database, outcome("gen-1"))
+    async with database.reading() as connection:
+        await connection.scalar(select(func.count()).select_from(generations))
+        await write(database, outcome("gen-2"))
+        assert not await ledger.make_durable(impatient)
+    assert await ledger.make_durable(impatient)
+    await impatient.aclose()
+
+
+def test_every_column_has_its_place_in_the_inserts() -> None:
+    for dialect, first in (("sqlite", "?"), ("postgresql", "$1")):
+        statements = ledger._STATEMENTS[dialect]
+        assert statements.entry.startswith("INSERT INTO ledger_entries (id, generation_id, ")
+        assert f"VALUES ({first}, " in statements.entry
+        assert statements.entry.endswith("ON CONFLICT DO NOTHING")
+        marks = statements.entry.partition("VALUES (")[2].partition(")")[0].split(", ")
+        assert len(marks) == len(ledger_entries.columns)
