@@ -13,7 +13,7 @@ class PricingError(Exception):
     """A price is missing or wrong."""
 
 
-class Unpriced(PricingError, LookupError):  # noqa: N818 -- the public name; it reads as what it says
+class Unpriced(PricingError, LookupError):
     """No price is known for what was asked; the message says what to do.
 
     Attributes:
@@ -39,7 +39,7 @@ class Unpriced(PricingError, LookupError):  # noqa: N818 -- the public name; it 
         self.at = at
 
 
-class CurrencyMismatch(PricingError, ValueError):  # noqa: N818 -- as above
+class CurrencyMismatch(PricingError, ValueError):
     """Amounts of two currencies met; nothing is converted here."""
 
 

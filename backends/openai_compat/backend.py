@@ -72,9 +72,7 @@ class OpenAICompatBackend(Backend):
             response.abort()
             raise
 
-    async def _begun(
-        self, response: Response, dropped: tuple[str, ...], *, stream: bool
-    ) -> Reply:
+    async def _begun(self, response: Response, dropped: tuple[str, ...], *, stream: bool) -> Reply:
         if response.status != 200:  # noqa: PLR2004 - the one status that is an answer
             raise await self._refusal(response)
         kind = response.header(b"content-type") or b""

@@ -1,6 +1,5 @@
 """From a neutral call to the bytes of an OpenAI-style request."""
 
-
 import msgspec
 from msgspec import Raw
 

@@ -10,7 +10,7 @@ holds what this module relies on. See `docs/decisions/0007-inference-edge.md`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, cast
 
 import httptools
@@ -24,8 +24,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from gateway.api.exchange import NativeExchange, NativeHead, too_large
 from gateway.errors import (
-    BodyTooLarge,
     CallerGone,
     GatewayError,
     HeadersTooLarge,
@@ -35,7 +35,7 @@ from gateway.errors import (
 )
 from gateway.ids import IdSource
 from gateway.settings import ServerSettings
-from gateway.values import Exchange, Head
+from gateway.values import Exchange
 from gateway.wire.errors import error_body, error_headers
 
 _LINGER = 2.0  # seconds for which the rest of a refused upload is read and thrown away
@@ -50,198 +50,6 @@ class Edge(Struct, frozen=True):
     tasks: set[asyncio.Task[None]]  # requests under way
 
 
-class NativeHead(Head):
-    """The head of a request on a native route."""
-
-    __slots__ = ("_headers", "method", "path")
-
-    def __init__(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        self.method = "POST"
-        self.path = path.decode("latin-1")
-        self._headers = headers
-
-    @override
-    def header(self, name: bytes) -> bytes | None:
-        found: bytes | None = None
-        for known, value in self._headers:
-            if known == name:
-                if found is not None:
-                    text = name.decode("latin-1")
-                    raise InvalidRequest(
-                        f"the header '{text}' is there more than once; send it once",
-                        code="duplicate_header",
-                    )
-                found = value
-        return found
-
-    @override
-    def first(self, name: bytes) -> bytes | None:
-        for known, value in self._headers:
-            if known == name:
-                return value
-        return None
-
-
-class _NoEvent:
-    """Stands where the base class has an event for its ASGI cycle."""
-
-    def set(self) -> None:
-        """Nobody waits for it here."""
-
-
-_NO_EVENT = _NoEvent()
-
-
-class NativeExchange(Exchange):
-    """One request on a native route. Takes the place of uvicorn's request cycle."""
-
-    __slots__ = (
-        "_body",
-        "_chunked",
-        "_error",
-        "_expect_continue",
-        "_head_bytes",
-        "_protocol",
-        "_size",
-        "_waiter",
-        "body_complete",
-        "disconnected",
-        "head",
-        "keep_alive",
-        "message_event",
-        "response_complete",
-        "task",
-    )
-
-    def __init__(
-        self, protocol: "EdgeProtocol", head: NativeHead, *, keep_alive: bool, expect: bool
-    ) -> None:
-        self.head = head
-        # What the base class touches.
-        self.keep_alive = keep_alive
-        self.disconnected = False
-        self.response_complete = False
-        self.message_event = _NO_EVENT
-
-        self.task: asyncio.Task[None] | None = None
-        self.body_complete = False
-        self._protocol = protocol
-        self._expect_continue = expect
-        self._body: list[bytes] = []
-        self._size = 0
-        self._waiter: asyncio.Future[None] | None = None
-        self._error: GatewayError | None = None
-        self._head_bytes: bytes | None = None
-        self._chunked = True
-
-    # From the protocol
-
-    def refuse_body(self, error: GatewayError) -> None:
-        """The body cannot be had."""
-        if self._error is None:
-            self._error = error
-        self._wake()
-
-    def feed(self, data: bytes) -> None:
-        """A piece of the body has come."""
-        self._size += len(data)
-        if self._error is not None or self.response_complete:
-            return
-        if self._size > self._protocol.edge.limits.max_body_bytes:
-            self._body.clear()
-            self.refuse_body(_too_large(self._protocol.edge.limits))
-        else:
-            self._body.append(data)
-
-    def feed_end(self) -> None:
-        """The body is there in full."""
-        self.body_complete = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    # From the flow
-
-    @override
-    async def body(self) -> bytes:
-        if not self.body_complete and self._error is None:
-            if self._expect_continue:
-                self._expect_continue = False
-                self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if self._error is not None:
-            raise self._error
-        parts, self._body = self._body, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    @property
-    @override
-    def gone(self) -> bool:
-        return self.disconnected
-
-    @property
-    @override
-    def congested(self) -> bool:
-        return self._protocol.flow.write_paused
-
-    @override
-    def start(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], length: int | None
-    ) -> None:
-        protocol = self._protocol
-        parts = [STATUS_LINE[status]]
-        for name, value in protocol.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        self._chunked = False
-        if length is not None:
-            parts.append(b"content-length: %d\r\n" % length)
-        elif protocol.http_10:
-            self.keep_alive = False  # the end of the connection is the end of the answer
-        else:
-            self._chunked = True
-            parts.append(b"transfer-encoding: chunked\r\n")
-        if not self.body_complete:
-            self.keep_alive = False  # whatever of the upload still comes is thrown away
-        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._head_bytes = b"".join(parts)
-
-    @override
-    def write(self, data: bytes) -> None:
-        if self.disconnected or not data:
-            return
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        if self._head_bytes is not None:
-            data, self._head_bytes = self._head_bytes + data, None
-        self._protocol.transport.write(data)
-
-    @override
-    async def drain(self) -> None:
-        await self._protocol.flow.drain()
-        if self.disconnected:
-            raise CallerGone("the caller left")
-
-    @override
-    def finish(self, data: bytes = b"") -> None:
-        if self.response_complete:
-            return
-        self.response_complete = True
-        if self.disconnected:
-            return
-        if self._chunked:
-            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        if self._head_bytes is not None:
-            data, self._head_bytes = self._head_bytes + data, None
-        if data:
-            self._protocol.transport.write(data)
-        self._protocol.finished(self)
-
-
 class EdgeProtocol(HttpToolsProtocol):
     """One connection of a caller."""
 
@@ -254,6 +62,7 @@ class EdgeProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.edge: Edge = app_state["edge"]
+        self.limits = self.edge.limits
         self.http_10 = False
         self._in_head = True
         self._head_size = 0
@@ -266,7 +75,7 @@ class EdgeProtocol(HttpToolsProtocol):
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        self._expect_bytes(self.edge.limits.head_timeout)
+        self._expect_bytes(self.limits.head_timeout)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -285,7 +94,7 @@ class EdgeProtocol(HttpToolsProtocol):
                 else InvalidRequest(f"not a valid HTTP request: {error}", code="invalid_http")
             )
             return
-        limits = self.edge.limits
+        limits = self.limits
         if self._in_head:
             if self._head_size > limits.max_head_bytes:
                 self._refuse(_head_too_large(limits))
@@ -322,7 +131,7 @@ class EdgeProtocol(HttpToolsProtocol):
         super().pause_writing()
         if self._write_timer is None:
             self._write_timer = self.loop.call_later(
-                self.edge.limits.write_timeout, self.transport.abort
+                self.limits.write_timeout, self.transport.abort
             )
 
     @override
@@ -353,7 +162,7 @@ class EdgeProtocol(HttpToolsProtocol):
                 self._refuse(
                     RequestTimeout(
                         "the request's headers did not arrive within"
-                        f" {self.edge.limits.head_timeout:g} s"
+                        f" {self.limits.head_timeout:g} s"
                     )
                 )
             else:
@@ -365,7 +174,7 @@ class EdgeProtocol(HttpToolsProtocol):
             cycle.refuse_body(
                 RequestTimeout(
                     "the request's body stopped arriving: nothing came for"
-                    f" {self.edge.limits.body_timeout:g} s"
+                    f" {self.limits.body_timeout:g} s"
                 )
             )
         else:
@@ -382,10 +191,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        if self._head_size > self.edge.limits.max_head_bytes and _size(self) > (
-            self.edge.limits.max_head_bytes
+        if self._head_size > self.limits.max_head_bytes and _size(self) > (
+            self.limits.max_head_bytes
         ):
-            raise _head_too_large(self.edge.limits)
+            raise _head_too_large(self.limits)
         self._in_head = False
         self._due = 0.0
         handler = None
@@ -418,9 +227,9 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _check_length(self, exchange: NativeExchange) -> None:
         length = exchange.head.first(b"content-length")
-        limits = self.edge.limits
+        limits = self.limits
         if length is not None and int(length) > limits.max_body_bytes:
-            exchange.refuse_body(_too_large(limits))
+            exchange.refuse_body(too_large(limits))
         elif len(self.connections) > limits.max_connections:
             exchange.refuse_body(
                 Unavailable(
@@ -511,10 +320,3 @@ def _size(protocol: HttpToolsProtocol) -> int:
 
 def _head_too_large(limits: ServerSettings) -> HeadersTooLarge:
     return HeadersTooLarge(f"the request's headers are larger than {limits.max_head_bytes} bytes")
-
-
-def _too_large(limits: ServerSettings) -> BodyTooLarge:
-    return BodyTooLarge(
-        f"the request's body is larger than {limits.max_body_bytes} bytes; send less, or have"
-        " 'server.max_body_bytes' raised"
-    )

@@ -25,7 +25,9 @@ _MODEL = "moonshotai/kimi-k2.6"
     help="Folder to keep everything in; running again keeps it.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 for a free one.")
+@click.option(
+    "--port", default=8080, show_default=True, help="Port to listen on; 0 for a free one."
+)
 def demo(data: Path, host: str, port: int) -> None:
     """Serve Kimi models with no settings at all.
 

@@ -14,6 +14,7 @@ from gateway.clock import Clock
 from gateway.errors import Unavailable
 from gateway.store.database import Database, sqlite_url
 from gateway.store.tables import usage
+from gateway.store.tables.metadata import metadata
 from gateway.usage.journal import Journal
 from gateway.usage.lines import Held, Open, PlannedEndpoint, Progress
 from gateway.values import AttemptRecord, Basis, Outcome, Result
@@ -160,7 +161,7 @@ async def new_database(folder: Path) -> Database:
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     database = Database(sqlite_url(folder / "ledger.db"))
     async with database.transaction() as connection:
-        await connection.run_sync(usage.metadata.create_all)
+        await connection.run_sync(metadata.create_all)
     return database
 
 

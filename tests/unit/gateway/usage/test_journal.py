@@ -58,7 +58,11 @@ async def make(tmp_path: Path, disk: Disk) -> AsyncIterator[Make]:
     made: list[Journal] = []
 
     def new(**options: Any) -> Journal:
-        settings = {"write": disk.write, "fsync": disk.fsync, "retry_interval": 0.01} | options
+        settings: dict[str, Any] = {
+            "write": disk.write,
+            "fsync": disk.fsync,
+            "retry_interval": 0.01,
+        } | options
         journal = Journal(tmp_path, loop=asyncio.get_running_loop(), **settings)
         made.append(journal)
         return journal
