@@ -182,11 +182,12 @@ class HttpClient:
             if scope.expired():
                 raise UpstreamTimeout(phase, seconds) from None
             raise ConnectFailed(f"{origin.authority}: {exc}") from exc
+        if connection.transport.is_closing():
+            raise ConnectionLost("closed before the request was written", sent_in_full=False)
+        pool.adopt(connection)
         if self._closed:
             connection.close()
             raise ConnectFailed("the client was closed")
-        if connection.transport.is_closing():
-            raise ConnectionLost("closed before the request was written", sent_in_full=False)
         return connection
 
     def _bound(self, phase: str, outgoing: Outgoing) -> tuple[str, float, float]:

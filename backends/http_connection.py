@@ -39,9 +39,6 @@ IDLE = "idle"
 class Owner(Protocol):
     """Who keeps connections: what a connection tells its pool."""
 
-    def made(self, connection: "Connection") -> None:
-        """The transport is there."""
-
     def lost(self, connection: "Connection") -> None:
         """The transport is gone."""
 
@@ -215,7 +212,6 @@ class Connection(asyncio.Protocol):
         # "Paused" then means that part of the request is still here, "resumed" that all of it is out.
         # asyncio's TLS transport pauses when its buffer *reaches* the mark: 0 would mean always.
         self.transport.set_write_buffer_limits(high=1 if self._tls else 0, low=0)
-        self._owner.made(self)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:

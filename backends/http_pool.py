@@ -58,7 +58,7 @@ class Pool:
         self._limits = limits
         self._on_lost = on_lost
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
-        self._connections: set[Connection] = set()  # all that have a transport
+        self._connections: set[Connection] = set()  # all whose transport is not gone yet
 
     def stats(self) -> OriginStats:
         """How things stand now."""
@@ -79,6 +79,14 @@ class Pool:
     def connection(self) -> Connection:
         """A connection still without a transport."""
         return Connection(self, self._loop, self._clock, self._limits, tls=self.tls)
+
+    def adopt(self, connection: Connection) -> None:
+        """Count a connection that was just opened until its transport is gone.
+
+        Not from `connection_made` on: uvloop 0.23 never calls `connection_lost` where opening is cancelled
+        between the two.
+        """
+        self._connections.add(connection)
 
     def take(self, now: float) -> Connection | None:
         """An unused connection that is fit for use, with its slot; None: there is none."""
@@ -163,10 +171,6 @@ class Pool:
             connection.close()
 
     # -- for its connections -----------------------------------------------------------------------
-
-    def made(self, connection: Connection) -> None:
-        """The connection has a transport."""
-        self._connections.add(connection)
 
     def lost(self, connection: Connection) -> None:
         """The connection's transport is gone."""

@@ -178,7 +178,7 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         metrics=counted,
         database=database,
     )
-    counted.collect(_gauges(client, breaker, journal, recent, state))
+    counted.collect(_gauges(client, breaker, journal, recent, state, clock))
     shipping = asyncio.create_task(shipper.run())
     try:
         yield services
@@ -195,7 +195,12 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
 
 
 def _gauges(
-    client: HttpClient, breaker: Breaker, journal: Journal, recent: Recent, state: MemoryState
+    client: HttpClient,
+    breaker: Breaker,
+    journal: Journal,
+    recent: Recent,
+    state: MemoryState,
+    clock: Clock,
 ) -> Callable[[], Iterable[Sample]]:
     def read() -> Iterable[Sample]:
         for origin, stats in client.stats().items():
@@ -206,7 +211,9 @@ def _gauges(
         yield metrics.JOURNAL_HEALTHY, (), float(journal.healthy)
         yield metrics.LEDGER_QUEUE, (), len(recent)
         yield metrics.HOLDS, (), state.held_count
-        yield metrics.ENDPOINT_SET_ASIDE, (), len(breaker.snapshot())
+        now = clock.monotonic()
+        aside = sum(health.open_until > now for health in breaker.snapshot().values())
+        yield metrics.ENDPOINT_SET_ASIDE, (), aside
 
     return read
 

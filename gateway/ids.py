@@ -9,14 +9,12 @@ from gateway.clock import Clock
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, lower case
 _COUNTER_BITS = 20
+_PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)  # of 10 bits
 
 
 def _base32(value: int, width: int) -> str:
-    out = []
-    for _ in range(width):
-        out.append(_DIGITS[value & 31])
-        value >>= 5
-    return "".join(reversed(out))
+    """The lowest 5 * `width` bits of `value`; `width` is even."""
+    return "".join([_PAIRS[(value >> 5 * at) & 1023] for at in range(width - 2, -1, -2)])
 
 
 class IdSource:
@@ -26,7 +24,7 @@ class IdSource:
         self._clock = clock
         self._boot = _base32(secrets.randbits(40), 8)
         self._count = secrets.randbits(_COUNTER_BITS)
-        self._second = (-1, "")
+        self._current = (-1, "")
 
     @property
     def boot(self) -> str:
@@ -38,10 +36,10 @@ class IdSource:
 
         About a million ids of one process within one millisecond are distinct.
         """
-        self._count = (self._count + 1) & ((1 << _COUNTER_BITS) - 1)
+        self._count = count = (self._count + 1) & ((1 << _COUNTER_BITS) - 1)
         milliseconds = int(self._clock.now() * 1000)
-        known, text = self._second
+        known, text = self._current
         if milliseconds != known:
             text = "gen-" + _base32(milliseconds, 10) + self._boot
-            self._second = (milliseconds, text)
-        return text + _base32(self._count, 4)
+            self._current = (milliseconds, text)
+        return text + _PAIRS[count >> 10] + _PAIRS[count & 1023]

@@ -268,13 +268,20 @@ def load(
     variables = os.environ if environment is None else environment  # noqa: TID251 - the one reader
     faults: list[str] = []
     tree = _read(path, faults)
+    readable = not faults
     tree = _substituted(tree, variables, "", faults)
+    unset = {line.partition(":")[0] for line in faults}  # what they hold is not the file's fault
     _override(tree, variables, faults)
     for name, value in (overrides or {}).items():
         if isinstance(value, Mapping) and isinstance(tree.get(name), dict):
             tree[name].update(value)
         else:
             tree[name] = value
+    if readable and faults:
+        try:
+            check(tree)
+        except ConfigurationError as more:
+            faults += [line for line in more.faults if line.partition(":")[0] not in unset]
     if faults:
         raise ConfigurationError(faults)
     return check(tree)

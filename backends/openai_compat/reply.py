@@ -15,7 +15,8 @@ from backends.values import Event, Finish, Piece, Text, Usage
 
 _QUOTE = 0x22
 _BACKSLASH = 0x5C
-_EMPTY = (b"null", b'""', b"[]")
+_EMPTY = frozenset({b"null", b'""', b"[]"})
+_MEANINGFUL = frozenset({"content", "reasoning", "reasoning_content", "tool_calls", "refusal"})
 
 # Names under which providers stream reasoning text: Moonshot and Novita `reasoning_content`
 # (recordings of 2026-08 and 2026-09), vLLM 0.32 and OpenRouter `reasoning` (measured 2026-11-22).
@@ -100,17 +101,22 @@ def _usage(found: _Usage) -> Usage | None:
 
 def _piece(index: int, delta: dict[str, Raw], logprobs: Raw | None) -> Piece | None:
     """A delta with empty members left out and reasoning under one name; None if nothing is left."""
-    kept = {name: raw for name, raw in delta.items() if bytes(memoryview(raw)[:4]) not in _EMPTY}
-    kept.pop("role", None)  # always the assistant's; the caller's side writes it once
-    reasoning = kept.pop("reasoning_content", None)
-    if reasoning is not None:
-        kept.setdefault("reasoning", reasoning)
+    kept: dict[str, Raw] = {}
+    meaningful = False
+    for name, raw in delta.items():
+        if name == "role" or bytes(raw) in _EMPTY:  # the role is always the assistant's
+            continue
+        if name in _MEANINGFUL:
+            meaningful = True
+            if name == "reasoning_content":
+                kept.setdefault("reasoning", raw)
+                continue
+        kept[name] = raw
     if logprobs is not None and bytes(logprobs) == b"null":
         logprobs = None
     if not kept and logprobs is None:
         return None
-    meaningful = "content" in kept or "reasoning" in kept or "tool_calls" in kept
-    return Piece(index, kept, meaningful or "refusal" in kept, logprobs)
+    return Piece(index, kept, meaningful, logprobs)
 
 
 def _finish(choice: _Choice, native: str) -> Finish:

@@ -81,7 +81,7 @@ async def _sandbox(stack: contextlib.AsyncExitStack) -> list[dict[str, Any]]:
 def _tell(settings: "Settings", first: "First", host: str, port: int) -> None:
     shown = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host
     base = f"http://{shown}:{port}/v1"
-    key = first.key_plaintext or "$TIDEGATE_KEY"
+    key = first.key_plaintext or "$KEY"
     body = json.dumps({"model": _MODEL, "messages": [{"role": "user", "content": "Hello!"}]})
     lines = [
         "",
@@ -103,7 +103,7 @@ def _tell(settings: "Settings", first: "First", host: str, port: int) -> None:
         )
     lines += [
         "",
-        "Try it" + ("" if first.key_plaintext else " (with your key in TIDEGATE_KEY)") + ":",
+        "Try it" + ("" if first.key_plaintext else " (with your key in KEY)") + ":",
         "",
         f'curl -i {base}/chat/completions -H "Authorization: Bearer {key}"'
         f" -H 'Content-Type: application/json' -d '{body}'",

@@ -15,24 +15,20 @@ from gateway.flow.settle import (
     settle,
 )
 from gateway.policies.budgets import holds
-from gateway.routing.plan import output_cap, prompt_bound
 from gateway.services import Services
 from gateway.store.state import Refusal
+from gateway.telemetry import metrics
 from gateway.usage import lines
 from gateway.usage.quantify import estimate_prompt
 from gateway.values import (
     AttemptRecord,
     BudgetHold,
     Exchange,
-    Plan,
-    PlanEntry,
     Reservation,
     Result,
     UsageView,
 )
-from gateway.wire.openai_chat import ChatRequest
 from gateway.wire.openai_reply import StreamEncoder, WholeEncoder
-from pricing import Money, RateCard, ceiling
 
 _CLIENT_CLOSED = 499  # nginx's status for a caller who left; nobody reads it
 
@@ -63,21 +59,16 @@ class Admission:
         if refusal is not None:
             raise _refused(refusal, services.clock.now())
         services.metrics.in_flight += 1
-        entries = ticket.plan.entries
-        try:
-            await lines.begin(
-                services.journal, _opened(ticket, held), [_card(entry) for entry in entries]
-            )
-        except BaseException as error:
-            await self.__aexit__(type(error), error, None)
-            raise
+        # Not awaited: it is written at the end of this tick. A process that dies before has sent the
+        # caller nothing, so at worst what a provider bills for those microseconds goes unseen.
+        lines.begin(services.journal, _opened(ticket, held), ticket.terms.cards)
         return self
 
     def _holds(self) -> tuple[BudgetHold, ...]:
         ticket = self._ticket
         if not ticket.principal.budgets:
             return ()
-        worst = worst_charge(ticket.plan, ticket.request)
+        worst = ticket.terms.worst_charge(ticket.request)
         return holds(ticket.principal.budgets, worst, ticket.created_ms / 1000)
 
     async def __aexit__(
@@ -209,38 +200,26 @@ class Admission:
     async def _settle(self, ending: Ending) -> None:
         self._settled = True
         services, ticket = self._services, self._ticket
+        if ending.chosen is not None:
+            self._count_defects(ending.chosen, ending.result)
         outcome = outcome_of(ticket, ending, self.walker.failures, services.clock.now())
         await settle(services, outcome, ticket.arrived)
 
-
-def worst_charge(plan: Plan, request: ChatRequest) -> Money:
-    """The most that a plan can charge: one endpoint delivers, so the dearest one's ceiling.
-
-    Raises:
-        pricing.CurrencyMismatch: its endpoints are priced in different currencies.
-    """
-    return max(_ceiling(entry, request) for entry in plan.entries)
-
-
-def _ceiling(entry: PlanEntry, request: ChatRequest) -> Money:
-    candidate = entry.candidate
-    media = request.prompt_bytes < candidate.context_length and request.refers_to_media
-    return ceiling(
-        _card(entry),
-        prompt_tokens=prompt_bound(candidate, request.prompt_bytes, media=media),
-        output_tokens=output_cap(candidate, request.max_tokens) * request.choices,
-    )
-
-
-def _card(entry: PlanEntry) -> RateCard:
-    card = entry.candidate.card
-    if card is None:  # the plan leaves such candidates out
-        raise ValueError(f"{entry.candidate.endpoint.id} has no price")
-    return card
+    def _count_defects(self, chosen: Chosen, result: Result) -> None:
+        """Count what was wrong with an answer that was relayed all the same."""
+        malformed, encoder = chosen.reply.malformed, self.encoder
+        unstated = result is Result.SUCCESS and encoder is not None and encoder.usage is None
+        if malformed or unstated:
+            provider = chosen.attempt.entry.candidate.endpoint.provider
+            where = (("model", self._ticket.plan.model), ("provider", provider))
+            if malformed:
+                self._services.metrics.add(metrics.MALFORMED, where, malformed)
+            if unstated:
+                self._services.metrics.add(metrics.NO_USAGE, where)
 
 
 def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:
-    request, principal, entries = ticket.request, ticket.principal, ticket.plan.entries
+    request, principal, terms = ticket.request, ticket.principal, ticket.terms
     return lines.Open(
         id=ticket.generation_id,
         request_id=ticket.request_id,
@@ -251,22 +230,11 @@ def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:
         api=ticket.api,
         model_requested=request.model,
         model=ticket.plan.model,
-        endpoints=tuple(
-            [
-                lines.PlannedEndpoint(
-                    entry.candidate.endpoint.id,
-                    entry.candidate.endpoint.provider,
-                    entry.candidate.endpoint.model,
-                    _card(entry).id,
-                    _card(entry).currency,
-                )
-                for entry in entries
-            ]
-        ),
+        endpoints=terms.endpoints,
         holds=tuple([lines.Held(hold.bucket, hold.amount_nano) for hold in held]),
         est_prompt_tokens=estimate_prompt(request.prompt_bytes),
         streamed=request.stream,
-        sandbox=any([entry.candidate.endpoint.sandbox for entry in entries]),
+        sandbox=terms.sandbox,
     )
 
 

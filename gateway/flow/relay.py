@@ -78,7 +78,6 @@ async def whole(
     admission.encoder = encoder
     admission.chosen = chosen
     reply, events = chosen.reply, chosen.events
-    progress = _Progress(admission)
     try:
         while events:
             encoder.add(events)
@@ -88,8 +87,6 @@ async def whole(
         await admission.broke_off(error, failure.status)
         answer.fail(failure)
         return
-    finally:
-        progress.close()
     view = await admission.succeed()
     answer.whole(
         encoder.end(

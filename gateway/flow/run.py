@@ -17,6 +17,7 @@ from gateway.flow import relay
 from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
 from gateway.flow.settle import Ticket
+from gateway.flow.terms import TermsOfPlans
 from gateway.routing.plan import Needs, plan
 from gateway.services import Services
 from gateway.telemetry import metrics
@@ -35,6 +36,7 @@ class ChatFlow:
         """`usage_always`: end each stream with usage, asked for or not, as OpenRouter does."""
         self._services = services
         self._usage_always = usage_always
+        self._terms = TermsOfPlans()
 
     async def __call__(self, exchange: Exchange) -> None:
         """Answer one request. Never raises but for cancellation."""
@@ -91,6 +93,7 @@ class ChatFlow:
             plan=planned,
             arrived=arrived,
             created_ms=int(services.clock.now() * 1000),
+            terms=self._terms.of(planned),
         )
         limits = services.settings.request
         async with Admission(services, exchange, ticket) as admission:
@@ -135,18 +138,24 @@ class ChatFlow:
                 param="model",
             )
         budgets = principal.budgets
+        needs = Needs(
+            request.prompt_bytes,
+            request.max_tokens,
+            request.choices,
+            budgets[0].currency if budgets else None,
+        )
+        health = services.breaker.snapshot()
+        max_attempts = services.settings.request.max_attempts
+        usual = book.usual(model, max_attempts)
+        if not health and usual.fits(needs):
+            return usual.plan
         planned = plan(
             model,
             book.candidates(model),
-            Needs(
-                prompt_bytes=request.prompt_bytes,
-                max_tokens=request.max_tokens,
-                choices=request.choices,
-                currency=budgets[0].currency if budgets else None,
-            ),
-            services.breaker.snapshot(),
+            needs,
+            health,
             now=services.clock.monotonic(),
-            max_attempts=services.settings.request.max_attempts,
+            max_attempts=max_attempts,
         )
         if not planned.entries:
             raise _nothing_fits(planned)

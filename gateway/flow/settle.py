@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from backends import BackendError, Finish, Usage
 from gateway.flow.attempt import Attempt, Chosen, Failure
+from gateway.flow.terms import Terms
 from gateway.services import Services
 from gateway.telemetry import metrics
 from gateway.usage import lines
@@ -36,6 +37,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     plan: Plan
     arrived: float  # monotonic
     created_ms: int  # epoch
+    terms: Terms
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -211,7 +213,7 @@ def outcome_of(ticket: Ticket, ending: Ending, failures: Sequence[Failure], now:
         finish_reason=None if ending.finish is None else ending.finish.reason,
         native_finish_reason=None if ending.finish is None else ending.finish.native_reason,
         ttft_ms=ttft,
-        sandbox=any(entry.candidate.endpoint.sandbox for entry in ticket.plan.entries),
+        sandbox=ticket.terms.sandbox,
         attempts=records if last is None else (*records, last),
     )
 
@@ -232,31 +234,20 @@ async def settle(services: Services, outcome: Outcome, arrived: float) -> None:
 
 
 def _count(services: Services, outcome: Outcome, seconds: float) -> None:
-    add = services.metrics.add
-    labels = (
-        ("api", outcome.api),
-        ("status", str(outcome.status)),
-        ("result", outcome.result.value),
-    )
-    add(metrics.REQUESTS, labels)
-    add(metrics.DURATION_SUM, (), int(seconds * 1e6))
-    add(metrics.DURATION_COUNT, ())
+    counted = services.metrics
+    counted.request(outcome.api, outcome.status, outcome.result.value, seconds)
     if outcome.ttft_ms is not None:
-        add(metrics.TTFT_SUM, (), outcome.ttft_ms * 1000)
-        add(metrics.TTFT_COUNT, ())
-    before: AttemptRecord | None = None
+        counted.first_token(outcome.ttft_ms)
+    failed: str | None = None
     for attempt in outcome.attempts:
-        where = (("model", outcome.model), ("provider", attempt.provider))
-        add(metrics.ATTEMPTS, (*where, ("outcome", attempt.error_code or attempt.result.value)))
-        if before is not None:
-            add(metrics.FAILOVERS, (("reason", before.error_code or before.result.value),))
-        before = attempt
-        quantities = attempt.quantities
-        if quantities.requests:
-            add(metrics.TOKENS, (*where, ("type", "input")), quantities.input_total)
-            add(metrics.TOKENS, (*where, ("type", "output")), quantities.output)
-            if quantities.cache_read:
-                add(metrics.TOKENS, (*where, ("type", "cache_read")), quantities.cache_read)
-            currency = (("currency", attempt.cost.currency),)
-            add(metrics.COST, currency, attempt.cost.pico)
-            add(metrics.CHARGED, currency, attempt.charge.pico)
+        ended = attempt.error_code or attempt.result.value
+        series = counted.attempts(outcome.model, attempt.provider, ended, attempt.cost.currency)
+        series.count += 1
+        series.input += attempt.quantities.input_total
+        series.cache_read += attempt.quantities.cache_read
+        series.output += attempt.quantities.output
+        series.cost_pico += attempt.cost.pico
+        series.charge_pico += attempt.charge.pico
+        if failed is not None:
+            counted.add(metrics.FAILOVERS, (("reason", failed),))
+        failed = ended

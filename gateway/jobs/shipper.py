@@ -21,7 +21,7 @@ from gateway.usage.delivery import deliver
 from gateway.usage.journal import Journal
 from gateway.usage.journal_files import JournalFile
 from gateway.usage.ledger import Shipped
-from gateway.usage.lines import Card, Close, decode, decode_ending
+from gateway.usage.lines import Card, Close, Closed, decode, decode_own
 from gateway.usage.recent import Recent
 from gateway.usage.replay import DAMAGED_SUFFIX, Replayed, replay
 from gateway.values import Outcome
@@ -33,6 +33,7 @@ BATCH: Final = 500
 BACKOFF_MAX: Final = 5.0
 ADOPT_INTERVAL: Final = 10.0
 _LINES_PER_CLOSE: Final = 8  # long streams' progress lines must not make a batch endless
+_LINES_AT_A_TIME: Final = 50  # then others may run
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,10 @@ class Shipper:
         interval: seconds between passes, and the first delay after a failure.
         batch: close lines in one transaction.
         adopt_interval: seconds between looks for abandoned journals.
+
+    Attributes:
+        lock: held while outcomes move from `recent` to the ledger. Whoever adds the two up holds
+            it, so as to count none twice.
     """
 
     def __init__(
@@ -142,7 +147,7 @@ class Shipper:
         for file in tuple(self._journal.files):
             cursor = self._cursors.setdefault(file.name, _Cursor())
             while cursor.offset < file.size:
-                gathered = _gather(file, cursor.offset, self._batch)
+                gathered = await self._gather(file, cursor.offset)
                 if gathered.offset == cursor.offset:
                     break  # the end of the last line is yet to be written
                 async with self.lock:
@@ -152,6 +157,38 @@ class Shipper:
             count += await self._ship_unwritten()
         await self._remove_finished()
         return count
+
+    async def _gather(self, file: JournalFile, offset: int) -> _Gathered:
+        """The next lines to be shipped together; lets others run every few of them."""
+        gathered = _Gathered(offset)
+        for count, (line, end) in enumerate(journal_files.lines(file, offset), 1):
+            try:
+                decoded = decode_own(line)
+                if isinstance(decoded, str):
+                    gathered.opened.append(decoded)
+                elif isinstance(decoded, Closed):
+                    gathered.outcomes.append(self._outcome(decoded.id, line))
+                elif decoded is not None:
+                    gathered.cards.append(decoded)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                log.exception("%s: a line before byte %d cannot be read", file.name, end)
+                gathered.damaged += 1
+            gathered.offset = end
+            if count == _LINES_PER_CLOSE * self._batch or len(gathered.outcomes) == self._batch:
+                break
+            if count % _LINES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        return gathered
+
+    def _outcome(self, generation_id: str, line: bytes) -> Outcome:
+        """The outcome of a close line: the one in memory if it is there still."""
+        recent = self._recent.get(generation_id)
+        if recent is not None:
+            return recent
+        decoded = decode(line)
+        if not isinstance(decoded, Close):
+            raise msgspec.ValidationError("a close line without an outcome")
+        return decoded.outcome
 
     async def _commit(self, file: JournalFile, cursor: _Cursor, gathered: _Gathered) -> None:
         outcomes = gathered.outcomes
@@ -208,8 +245,8 @@ class Shipper:
             (file, cursor)
             for file in self._journal.files
             if file.finished
-            and (cursor := self._cursors[file.name]).unclosed == 0
-            and _gather(file, cursor.offset, 1).offset == cursor.offset
+            and (cursor := self._cursors.setdefault(file.name, _Cursor())).unclosed == 0
+            and next(journal_files.lines(file, cursor.offset), None) is None
         ]
         if not done:
             return
@@ -226,26 +263,3 @@ class Shipper:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-
-
-def _gather(file: JournalFile, offset: int, limit: int) -> _Gathered:
-    gathered = _Gathered(offset)
-    budget = limit * _LINES_PER_CLOSE
-    for line, end in journal_files.lines(file, offset):
-        try:
-            decoded = decode_ending(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            log.exception("%s: a line before byte %d cannot be read", file.name, end)
-            gathered.damaged += 1
-        else:
-            if isinstance(decoded, str):
-                gathered.opened.append(decoded)
-            elif isinstance(decoded, Close):
-                gathered.outcomes.append(decoded.outcome)
-            elif decoded is not None:
-                gathered.cards.append(decoded)
-        gathered.offset = end
-        budget -= 1
-        if budget == 0 or len(gathered.outcomes) == limit:
-            break
-    return gathered

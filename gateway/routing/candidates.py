@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
+from gateway.routing.plan import UsualPlan
 from gateway.values import Candidate
 from pricing import Catalogue
 
 
 class Book:
-    """All candidates, by canonical model; immutable once made."""
+    """All candidates, by canonical model; what it answers never changes."""
 
     def __init__(self, catalogue: Catalogue, candidates: Iterable[Candidate]) -> None:
         """Within a model the cheapest come first: three prompt tokens weigh as one of output."""
@@ -18,7 +19,7 @@ class Book:
         self._by_model = {
             model: tuple(sorted(found, key=_order)) for model, found in sorted(by_model.items())
         }
-        self._names: dict[str, str] = {}
+        self._usual: dict[tuple[str, int], UsualPlan] = {}
 
     @property
     def models(self) -> Mapping[str, tuple[Candidate, ...]]:
@@ -31,6 +32,16 @@ class Book:
             return name
         known = self._catalogue.resolve(name)
         return known if known in self._by_model else None
+
+    def usual(self, model: str, max_attempts: int) -> UsualPlan:
+        """The plan of a canonical model that is served here, for calls that ask nothing special."""
+        key = (model, max_attempts)
+        usual = self._usual.get(key)
+        if usual is None:
+            usual = self._usual[key] = UsualPlan(
+                model, self._by_model[model], max_attempts=max_attempts
+            )
+        return usual
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
         """The candidates of a canonical model; none if it is not served."""

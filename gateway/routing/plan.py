@@ -46,7 +46,10 @@ def plan(
     entries: list[PlanEntry] = []
     set_aside: list[PlanEntry] = []
     excluded: list[Exclusion] = []
-    roomy = needs.max_tokens is None or any(c.max_output >= needs.max_tokens for c in candidates)
+    roomy = needs.max_tokens is None or any(
+        c.max_output >= needs.max_tokens and _unfit(c, needs, roomy=False) is None
+        for c in candidates
+    )
     for candidate in candidates:
         why_not = _unfit(candidate, needs, roomy=roomy)
         if why_not is not None:
@@ -58,8 +61,9 @@ def plan(
         else:
             entries.append(PlanEntry(candidate, "cheapest first"))
     entries += set_aside
-    for entry in entries[max_attempts:]:
-        excluded.append(Exclusion(entry.candidate.endpoint.id, "max_attempts"))
+    excluded += [
+        Exclusion(entry.candidate.endpoint.id, "max_attempts") for entry in entries[max_attempts:]
+    ]
     return Plan(model, tuple(entries[:max_attempts]), tuple(excluded))
 
 
@@ -75,6 +79,34 @@ def _unfit(candidate: Candidate, needs: Needs, *, roomy: bool) -> str | None:
     if roomy and needs.max_tokens is not None and needs.max_tokens > candidate.max_output:
         return "max_output"
     return None
+
+
+class UsualPlan:
+    """The plan of a model for the calls that every candidate can serve while all are healthy.
+
+    Nearly all calls are such, and their plan is the same: it is made once and then only looked up.
+    `plan` remains the one definition of what a plan is.
+    """
+
+    __slots__ = ("_currency", "_most_bytes", "_most_tokens", "plan")
+
+    def __init__(self, model: str, candidates: tuple[Candidate, ...], *, max_attempts: int) -> None:
+        self.plan = plan(
+            model, candidates, Needs(prompt_bytes=0), {}, now=0.0, max_attempts=max_attempts
+        )
+        currencies = {c.card.currency for c in candidates if c.card is not None}
+        self._currency = currencies.pop() if len(currencies) == 1 else None
+        self._most_tokens = min(c.max_output for c in candidates)
+        self._most_bytes = _MOST_BYTES_PER_TOKEN * min(c.context_length for c in candidates)
+
+    def fits(self, needs: Needs) -> bool:
+        """Whether `plan` would give just this plan for `needs`, all endpoints being healthy."""
+        return (
+            needs.choices == 1
+            and (needs.max_tokens is None or needs.max_tokens <= self._most_tokens)
+            and needs.prompt_bytes <= self._most_bytes
+            and (needs.currency is None or needs.currency == self._currency)
+        )
 
 
 def output_cap(candidate: Candidate, max_tokens: int | None) -> int:

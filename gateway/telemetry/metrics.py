@@ -4,7 +4,7 @@ Counting is an addition to a plain integer; names, labels and text are made when
 never hold a key, a user or a request. Every name here is described in `docs/reference/metrics.md`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 REQUESTS = "tidegate_requests_total"
 ERRORS = "tidegate_request_errors_total"
@@ -56,6 +56,16 @@ FAMILIES: dict[str, tuple[str, str]] = {
 _PICO = 10**12
 
 
+class AttemptSeries:
+    """Counters of the attempts that ended alike; added to directly. Money in picos."""
+
+    __slots__ = ("cache_read", "charge_pico", "cost_pico", "count", "input", "output")
+
+    def __init__(self) -> None:
+        self.count = self.input = self.cache_read = self.output = 0
+        self.cost_pico = self.charge_pico = 0
+
+
 class Metrics:
     """Counters by name and label values.
 
@@ -67,26 +77,82 @@ class Metrics:
         self.in_flight = 0
         self._counts: dict[tuple[str, Labels], int] = {}
         self._collectors: list[Callable[[], Iterable[Sample]]] = []
+        self._requests: dict[tuple[str, int, str], int] = {}
+        self._attempts: dict[tuple[str, str, str, str], AttemptSeries] = {}
+        self._seconds = 0.0
+        self._first_tokens = self._first_token_ms = 0
+
+    def request(self, api: str, status: int, result: str, seconds: float) -> None:
+        """Count a request that was settled."""
+        key = (api, status, result)
+        self._requests[key] = self._requests.get(key, 0) + 1
+        self._seconds += seconds
+
+    def first_token(self, milliseconds: int) -> None:
+        """Count how long a request waited for its first meaningful token."""
+        self._first_tokens += 1
+        self._first_token_ms += milliseconds
+
+    def attempts(self, model: str, provider: str, outcome: str, currency: str) -> AttemptSeries:
+        """The counters of attempts of this kind, to be added to."""
+        key = (model, provider, outcome, currency)
+        series = self._attempts.get(key)
+        if series is None:
+            series = self._attempts[key] = AttemptSeries()
+        return series
 
     def add(self, name: str, labels: Labels, amount: int = 1) -> None:
-        """Count `amount`: of a sum of seconds in microseconds, of money in picos."""
+        """Count `amount` of something that is not on every request's path."""
         key = (name, labels)
         counts = self._counts
         counts[key] = counts.get(key, 0) + amount
 
     def value(self, name: str, labels: Labels) -> int:
-        """What was counted so far, in the unit of `add`."""
+        """What `add` counted so far."""
         return self._counts.get((name, labels), 0)
 
     def collect(self, collector: Callable[[], Iterable[Sample]]) -> None:
         """Have gauges read whenever somebody asks."""
         self._collectors.append(collector)
 
+    def _settled(self) -> Iterator[tuple[str, Labels, str]]:
+        requests = 0
+        for (api, status, result), count in self._requests.items():
+            requests += count
+            yield (
+                REQUESTS,
+                (("api", api), ("status", str(status)), ("result", result)),
+                str(count),
+            )
+        yield DURATION_COUNT, (), str(requests)
+        yield DURATION_SUM, (), f"{self._seconds:.6f}"
+        yield TTFT_COUNT, (), str(self._first_tokens)
+        yield TTFT_SUM, (), f"{self._first_token_ms / 1000:.3f}"
+        tokens: dict[Labels, int] = {}
+        money: dict[tuple[str, str], int] = {}
+        for (model, provider, outcome, currency), series in self._attempts.items():
+            where = (("model", model), ("provider", provider))
+            yield ATTEMPTS, (*where, ("outcome", outcome)), str(series.count)
+            for kind, count in (
+                ("input", series.input),
+                ("cache_read", series.cache_read),
+                ("output", series.output),
+            ):
+                labels = (*where, ("type", kind))
+                tokens[labels] = tokens.get(labels, 0) + count
+            for name, pico in ((COST, series.cost_pico), (CHARGED, series.charge_pico)):
+                money[name, currency] = money.get((name, currency), 0) + pico
+        for labels, count in tokens.items():
+            yield TOKENS, labels, str(count)
+        for (name, currency), pico in money.items():
+            yield name, (("currency", currency),), f"{pico // _PICO}.{pico % _PICO:012d}"
+
     def render(self) -> str:
         """Prometheus' text exposition format 0.0.4."""
         samples: list[tuple[str, Labels, str]] = [
-            (name, labels, _number(name, amount)) for (name, labels), amount in self._counts.items()
+            (name, labels, str(amount)) for (name, labels), amount in self._counts.items()
         ]
+        samples += self._settled()
         samples.append((IN_FLIGHT, (), str(self.in_flight)))
         for collector in self._collectors:
             samples += [(name, labels, f"{value:g}") for name, labels, value in collector()]
@@ -104,14 +170,6 @@ class Metrics:
             shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
             lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
         return "\n".join(lines) + "\n"
-
-
-def _number(name: str, amount: int) -> str:
-    if name in {CHARGED, COST}:
-        return f"{amount // _PICO}.{amount % _PICO:012d}"
-    if name in {TTFT_SUM, DURATION_SUM}:
-        return f"{amount // 1_000_000}.{amount % 1_000_000:06d}"
-    return str(amount)
 
 
 def _escaped(text: str) -> str:

@@ -71,7 +71,8 @@ async def _one_by_one(
             faults.append(fault)
     if len(refused) == len(rows):
         for refusal in faults:
-            pass
+            if not isinstance(refusal, _ROWS_FAULT):
+                raise refusal
     if refused:
         log.error("%d rows go to %s: %s", len(refused), REJECTED_FILE, faults[0])
         await asyncio.to_thread(_append, folder / REJECTED_FILE, refused)

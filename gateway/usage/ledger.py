@@ -1,7 +1,7 @@
 """Writing outcomes to the database: in bulk, and harmlessly twice.
 
-Rows go through the driver's own `executemany`: 7 µs a row on SQLite, against 13 by SQLAlchemy's Core
-(measured November 2026, Python 3.11), for something that every request pays.
+Rows go through the driver's own `executemany`, at about half the cost of SQLAlchemy's Core inserts
+(SQLite, Python 3.11, measured November 2026): every request pays for it.
 """
 
 from collections.abc import Collection, Mapping
@@ -144,7 +144,7 @@ def _generation_row(outcome: Outcome) -> Row:
         _text(outcome.model_requested),
         _text(outcome.model),
         outcome.streamed,
-        outcome.result.value,
+        outcome.result._value_,
         outcome.status,
         _text(outcome.error_code),
         _text(outcome.finish_reason),
@@ -170,7 +170,7 @@ def _entry_row(outcome: Outcome, attempt: AttemptRecord, pico: type[int | Decima
         attempt.provider,
         attempt.upstream_model,
         attempt.rate_card_id,
-        attempt.result.value,
+        attempt.result._value_,
         _text(attempt.error_code),
         attempt.upstream_status,
         _text(attempt.upstream_id),
@@ -186,7 +186,7 @@ def _entry_row(outcome: Outcome, attempt: AttemptRecord, pico: type[int | Decima
         quantities.requests,
         quantities.images,
         quantities.searches,
-        attempt.basis.value,
+        attempt.basis._value_,
         attempt.cost.currency,
         pico(attempt.cost.pico),
         attempt.charge.currency,

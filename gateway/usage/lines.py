@@ -84,15 +84,31 @@ class Card(Struct, frozen=True, tag="card"):
 Line = Open | Progress | Close | Card
 
 
+class Closed(Struct, frozen=True, gc=False):
+    """That a generation ended; its outcome is still in its process's memory."""
+
+    id: str
+
+
 class _Opened(Struct, frozen=True, gc=False, tag="open"):
     id: str
+
+
+class _Ended(Struct, frozen=True, gc=False):
+    generation_id: str
+
+
+class _Closed(Struct, frozen=True, tag="close"):
+    outcome: _Ended
 
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 _opened_decoder = msgspec.json.Decoder(_Opened)
+_closed_decoder = msgspec.json.Decoder(_Closed)
 _PROGRESS = b'{"type":"progress"'
 _OPEN = b'{"type":"open"'
+_CLOSE = b'{"type":"close"'
 
 
 def encode(line: Line) -> bytes:
@@ -109,22 +125,24 @@ def decode(line: bytes) -> Line:
     return _decoder.decode(line)
 
 
-def decode_ending(line: bytes) -> Close | Card | str | None:
+def decode_own(line: bytes) -> Card | Closed | str | None:
     """What a live process needs to know of its own line; cheaper than `decode`.
 
     Returns:
-        The line itself if it is a close or card line, the generation id of an open line, None for a
+        A card line itself, `Closed` for a close line, the generation id of an open line, None for a
         progress line.
 
     Raises:
         msgspec.DecodeError: it is no line of a journal.
     """
+    if line.startswith(_CLOSE):
+        return Closed(_closed_decoder.decode(line).outcome.generation_id)
     if line.startswith(_PROGRESS):
         return None
     if line.startswith(_OPEN):
         return _opened_decoder.decode(line).id
     decoded = _decoder.decode(line)
-    return decoded if isinstance(decoded, Close | Card) else None
+    return decoded if isinstance(decoded, Card) else None
 
 
 def begin(journal: Journal, line: Open, cards: Iterable[RateCard]) -> Awaitable[None]:

@@ -176,7 +176,7 @@ class _Message:
         self.texts: dict[str, list[bytes]] = {}
         self.other: dict[str, Raw] = {}
         self.tools: dict[int, _ToolCall] = {}
-        self.logprobs: Raw | None = None
+        self.logprobs: list[Raw] = []
         self.finish = Finish(index, "stop", "stop")
 
     def add(self, piece: Piece) -> None:
@@ -188,7 +188,7 @@ class _Message:
             else:
                 self.other[name] = raw
         if piece.logprobs is not None:
-            self.logprobs = piece.logprobs
+            self.logprobs.append(piece.logprobs)
 
     def _add_tools(self, raw: Raw) -> None:
         for position, part in enumerate(_decode_tools(raw)):
@@ -222,7 +222,29 @@ class _Message:
         if self.tools:
             calls = [self.tools[index] for index in sorted(self.tools)]
             parts += (b',"tool_calls":', _json(calls))
-        parts += (b'},"logprobs":', self.logprobs or b"null", b",", _choice_end(self.finish), b"}")
+        parts += (b'},"logprobs":', _joined(self.logprobs), b",", _choice_end(self.finish), b"}")
+
+
+class _LogProbs(Struct):
+    content: list[Raw] | None = None
+    refusal: list[Raw] | None = None
+
+
+_decode_logprobs = msgspec.json.Decoder(_LogProbs).decode
+
+
+def _joined(pieces: list[Raw]) -> bytes | Raw:
+    """The log probabilities of all pieces of a choice as one object."""
+    if len(pieces) <= 1:
+        return pieces[0] if pieces else b"null"
+    whole = _LogProbs()
+    for piece in pieces:
+        part = _decode_logprobs(piece)
+        if part.content is not None:
+            whole.content = (whole.content or []) + part.content
+        if part.refusal is not None:
+            whole.refusal = (whole.refusal or []) + part.refusal
+    return _json(whole)
 
 
 class WholeEncoder:

@@ -1,7 +1,7 @@
 """Clients for these tests, and a short way to ask with them."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from backends.http import ClientLimits, HttpClient, Response
 from backends.values import Deadlines, Origin
@@ -58,3 +58,10 @@ class Clients:
         )
         self.made.append(client)
         return Ask(client)
+
+
+async def becomes_true(condition: Callable[[], bool]) -> None:
+    """Wait for what happens inside the client, of which it tells nobody."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.001)

@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import httptools
 import msgspec
 from typing_extensions import override
 
 from backends.sandbox import SandboxServer
+
+
+class Listening(Protocol):
+    """Whom one can call."""
+
+    host: str
+    port: int
 
 
 class Reply:
@@ -56,7 +63,7 @@ class Caller(asyncio.Protocol):
         self.lost = False
 
     @classmethod
-    async def connect(cls, server: SandboxServer) -> "Caller":
+    async def connect(cls, server: Listening) -> "Caller":
         loop = asyncio.get_running_loop()
         _, caller = await loop.create_connection(cls, server.host, server.port)
         return caller
@@ -132,7 +139,7 @@ class Caller(asyncio.Protocol):
 
 
 async def request(
-    server: SandboxServer,
+    server: Listening,
     method: str,
     path: str,
     body: object = None,

@@ -59,7 +59,7 @@ async def test_writing_twice_changes_nothing(database: Database) -> None:
         await ledger.write(connection, outcomes=[first], cards=[Card(CARD, 1)])
     changed = outcome(status=500, attempts=(attempt("gen-1", charge=1),))
     async with database.transaction() as connection:
-        await ledger.write(connection, outcomes=[changed, first], cards=[Card(CARD, 2)])
+        await ledger.write(connection, outcomes=[first, changed], cards=[Card(CARD, 2)])
     assert await count(database) == (1, 1, 1)
     assert await queries.generation(database, "gen-1") == first
     async with database.reading() as connection:

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import DropTable
 
 from gateway.errors import Unavailable
-from gateway.store.database import Database, sqlite_url
+from gateway.store.database import Database
+from gateway.store.tables.usage import generations
 from gateway.usage import queries
 from gateway.usage.delivery import REJECTED_FILE
 from gateway.usage.journal_files import JournalFile
@@ -167,12 +170,14 @@ async def test_a_row_that_the_database_refuses_is_set_aside_and_the_others_arriv
     assert files_in(folder) == [REJECTED_FILE]
 
 
-async def test_a_database_without_its_tables_rejects_no_rows(tmp_path: Path, folder: Path) -> None:
-    leave(folder, "ab-1.jsonl", Close(outcome()))
-    empty = Database(sqlite_url(tmp_path / "empty.db"))
-    with pytest.raises(Exception, match="no such table"):
-        await replay(folder, empty, clock=CLOCK)
-    await empty.aclose()
+async def test_a_database_without_its_tables_rejects_no_rows(
+    database: Database, folder: Path
+) -> None:
+    leave(folder, "ab-1.jsonl", Close(outcome("gen-1")), Close(outcome("gen-2")))
+    async with database.transaction() as connection:
+        await connection.execute(DropTable(generations))
+    with pytest.raises(DBAPIError, match="no such table"):
+        await replay(folder, database, clock=CLOCK)
     assert files_in(folder) == ["ab-1.jsonl"]
 
 

@@ -1,0 +1,226 @@
+"""Writes the reference pages that the code itself can tell: settings and commands.
+
+    .venv/bin/python docs/reference/generate.py
+
+`tests/docs` fails while a page differs from what this would write.
+"""  # noqa: INP001 - a script beside the pages that it writes
+
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import click
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from gateway.cli import main
+from gateway.settings import Settings
+
+FOLDER = Path(__file__).resolve().parent
+_NOTE = "<!-- Written by docs/reference/generate.py: change the code and run it, not this page. -->"
+
+_SETTINGS = """\
+# Settings
+
+{note}
+
+`tidegate serve` reads `tidegate.yaml` in the folder it is started in, or the file that `--config` names. All
+settings are checked before a port is opened: a fault ends the start with status 2 and one line for each fault.
+`tidegate serve --check` does only that. They do not change while the gateway runs.
+
+- `${{NAME}}` in a value is replaced by the environment variable `NAME`; one that is not set is a fault.
+- An environment variable `TIDEGATE_SECTION__FIELD` counts over the file, for instance `TIDEGATE_SERVER__PORT=9000`;
+  `TIDEGATE_DATA` likewise for a setting without a section. Lists (`providers`, `endpoints`) cannot be set so.
+  Any other variable that begins with `TIDEGATE_` is a fault, so that a misspelt one is not ignored.
+- An unknown setting is a fault. Prices are strings: write `"0.60"`, with the quotes.
+- Durations are seconds.
+
+At least one of `providers` and `endpoints` must name something. Ready-made files: [examples/config](../../examples/config).
+"""
+
+_COMMANDS = """\
+# Commands
+
+{note}
+
+`make run` and `make test` put the command at `.venv/bin/tidegate`. Results go to stdout, everything else to stderr.
+
+| exit status | meaning |
+|--:|---|
+| 0 | done; for a server, stopped cleanly by SIGTERM or Ctrl-C |
+| 1 | refused or failed; the message says what to do |
+| 2 | wrong usage, or settings that cannot be served: one line for each fault |
+
+The administrative commands (`migrate`, `keys`, `teams`, `budgets`) work on the database in the data folder, also
+while a gateway runs on it. A running gateway sees a change within `auth.max_age`, 15 seconds unless set.
+"""
+
+
+def settings_page() -> str:
+    """`settings.md`."""
+    parts = [_SETTINGS.format(note=_NOTE)]
+    top = [row for row in _rows(Settings) if row is not None]
+    parts += ["## Top level\n", _table(top)]
+    for name, field in Settings.model_fields.items():
+        model, many = _section(field)
+        if model is not None:
+            title = f"## `{name}`" + (": a list; of each entry" if many else "")
+            parts += [f"{title}\n", f"{model.__doc__}\n", _table(_rows(model))]
+            parts += list(_nested(name + ("[]" if many else ""), model))
+    return "\n".join(parts)
+
+
+def _nested(prefix: str, model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        inner, _ = _section(field)
+        if inner is not None:
+            yield f"### `{prefix}.{name}`\n"
+            yield f"{inner.__doc__}\n"
+            yield _table(_rows(inner))
+
+
+def _section(field: FieldInfo) -> tuple[type[BaseModel] | None, bool]:
+    """The section that a field holds, if it does, and whether it is a list of them."""
+    kind = field.annotation
+    many = get_origin(kind) is tuple
+    if many:
+        kind = get_args(kind)[0]
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind, many
+    return None, False
+
+
+def _rows(model: type[BaseModel]) -> list[tuple[str, str, str, str]]:
+    rows = []
+    for name, field in model.model_fields.items():
+        inner, many = _section(field)
+        if inner is None:
+            kind = _type(field.annotation, field.metadata)
+            rows.append((f"`{name}`", kind, _default(field), field.description or ""))
+        elif field.is_required():
+            rows.append((f"`{name}`", "section", "required", field.description or "See below."))
+        else:
+            kind = "list of sections" if many else "section"
+            rows.append((f"`{name}`", kind, "", field.description or "See below."))
+    return rows
+
+
+def _table(rows: Iterable[tuple[str, str, str, str]]) -> str:
+    lines = ["| setting | type | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(_cell(text) for text in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+_NAMES: Mapping[Any, str] = {
+    str: "string",
+    int: "whole number",
+    float: "number",
+    bool: "`true` or `false`",
+    Path: "path",
+    SecretStr: "secret string",
+}
+
+
+def _type(kind: Any, metadata: Iterable[Any]) -> str:
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in {Union, types.UnionType}:
+        return _type(next(arm for arm in inner if arm is not type(None)), metadata)
+    if origin is typing.Annotated:
+        return _type(inner[0], [*_flat(inner[1:]), *metadata])
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in inner)
+    if origin is tuple:
+        return f"list of {_type(inner[0], ())}s"
+    return _NAMES[kind] + _limits(_flat(metadata))
+
+
+def _flat(metadata: Iterable[Any]) -> Iterator[Any]:
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            yield from item.metadata
+        else:
+            yield item
+
+
+def _limits(metadata: Iterable[Any]) -> str:
+    said = []
+    for limit in metadata:
+        if isinstance(limit, annotated_types.Gt):
+            said.append(f"above {limit.gt}")
+        elif isinstance(limit, annotated_types.Ge):
+            said.append(f"from {limit.ge}")
+        elif isinstance(limit, annotated_types.Le):
+            said.append(f"up to {limit.le}")
+        elif (pattern := getattr(limit, "pattern", None)) is not None:
+            said.append(f"as `{pattern}`")
+    return ", " + ", ".join(said) if said else ""
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.default
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+
+
+def commands_page() -> str:
+    """`commands.md`."""
+    context = click.Context(main, info_name="tidegate")
+    parts = [_COMMANDS.format(note=_NOTE)]
+    for path, command in _commands(main, context, "tidegate"):
+        parts += [f"## `{path}`\n", _prose(command.help or "") + "\n"]
+        arguments = [p for p in command.params if isinstance(p, click.Argument)]
+        if arguments:
+            names = " ".join(argument.make_metavar(context) for argument in arguments)
+            parts.append(f"    {path} [OPTIONS] {names}\n")
+        options = [p for p in command.params if isinstance(p, click.Option)]
+        if options:
+            lines = ["| option | default | meaning |", "|---|---|---|"]
+            lines += [_option(option, context) for option in options]
+            parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _commands(
+    command: click.Command, context: click.Context, path: str
+) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, with the words that call it."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        if inner is not None:
+            yield from _commands(inner, context, f"{path} {name}")
+
+
+def _prose(text: str) -> str:
+    return "\n\n".join(" ".join(block.split()) for block in text.split("\n\n"))
+
+
+def _option(option: click.Option, context: click.Context) -> str:
+    name = option.opts[0]
+    takes = "" if option.is_flag else f" {option.make_metavar(context)}"
+    default = "required" if option.required else ""
+    if option.show_default and option.default is not None:
+        default = f"`{option.default}`"
+    return f"| {_cell(f'`{name}{takes}`')} | {default} | {_cell(option.help or '')} |"
+
+
+PAGES = {"settings.md": settings_page, "commands.md": commands_page}
+
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")

@@ -1,0 +1,152 @@
+"""`tidegate serve` as a process of its own: started, looked at, killed."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+PROGRAM = Path(sys.executable).with_name("tidegate")
+_READY = re.compile(r"listening on http://([\d.]+):(\d+)")
+_START_WITHIN = 60.0  # seconds: a loaded machine is slow, a gateway that hangs is worse
+
+
+class GatewayProcess:
+    """The gateway on a data folder, which outlives any number of processes on it.
+
+    Leaving the context kills the process that runs, if one does.
+
+    Args:
+        folder: where its settings file and its data folder are made.
+        settings: sections of the settings, without `data` and the address.
+
+    Attributes:
+        host, port: where it listens; a free port at each start.
+        log: the lines of stderr of the process that was started last.
+    """
+
+    host = "127.0.0.1"
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self.data = folder / "data"
+        self.port = 0
+        self.log: list[str] = []
+        self._config = folder / "tidegate.yaml"
+        self.configure(settings)
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings that the next start reads."""
+        server = {"host": self.host, "port": 0, **settings.get("server", {})}
+        tree = {**settings, "data": str(self.data), "server": server}
+        self._config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def journal(self) -> Path:
+        return self.data / "journal"
+
+    async def administer(self, *words: str) -> str:
+        """Run an administrative verb on the data folder; gives what it printed."""
+        process = await asyncio.create_subprocess_exec(
+            *(PROGRAM, *words, "--data", self.data),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == 0, err.decode()
+        return out.decode().strip()
+
+    async def make_key(self, *words: str) -> str:
+        """A key of a new data folder's team; `words` are further options of `keys create`."""
+        await self.administer("migrate")
+        return await self.administer("keys", "create", "--team", "default", *words)
+
+    async def begin(self) -> None:
+        """Start a process, without waiting for it."""
+        self.log = []
+        self._process = await asyncio.create_subprocess_exec(
+            *(PROGRAM, "serve", "--config", self._config), stderr=asyncio.subprocess.PIPE
+        )
+        self._ready = asyncio.get_running_loop().create_future()
+        self._reading = asyncio.create_task(self._read(self._process, self._ready))
+
+    async def start(self) -> None:
+        """Start a process, and return once it listens."""
+        await self.begin()
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Return once the process that was begun listens."""
+        async with asyncio.timeout(_START_WITHIN):
+            assert await self._ready, "\n".join(self.log)
+
+    async def _read(
+        self, process: asyncio.subprocess.Process, ready: "asyncio.Future[bool]"
+    ) -> None:
+        assert process.stderr is not None
+        async for line in process.stderr:
+            text = line.decode(errors="replace").rstrip()
+            self.log.append(text)
+            if (found := _READY.search(text)) and not ready.done():
+                self.port = int(found[2])
+                ready.set_result(True)
+        if not ready.done():
+            ready.set_result(False)
+
+    def kill(self) -> None:
+        """SIGKILL, now."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM, now."""
+        assert self._process is not None
+        self._process.terminate()
+
+    async def ended(self, within: float = 30.0) -> int:
+        """The exit status, once there is one; of a signal, its number below zero."""
+        assert self._process is not None
+        assert self._reading is not None
+        async with asyncio.timeout(within):
+            status = await self._process.wait()
+            await self._reading
+        self._process = None
+        return status
+
+    async def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.terminate()
+        return await self.ended()
+
+    def resident_mib(self) -> float:
+        """Resident memory in MiB."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("no VmRSS")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process is not None:
+            if self._process.returncode is None:
+                self.kill()
+            await self.ended()
