@@ -109,10 +109,10 @@ class HttpClient:
         )
         pool.limit = max_connections
         connection = pool.take(now)
-        retried = False
+        again = False
         while True:
             if connection is None:
-                connection = await self._acquire(pool, outgoing, fresh=retried)
+                connection = await self._acquire(pool, outgoing, fresh=again)
             response = Response(connection, self._limits.max_body_bytes)
             waiter = response.waiter = asyncio.get_running_loop().create_future()
             connection.send(response, outgoing)
@@ -124,9 +124,9 @@ class HttpClient:
             if response.status:
                 return response
             error = response.error or ConnectionLost("no reply")
-            if retried or not _may_resend(connection, error, resend_safe=resend_safe):
+            if not _may_resend(connection, error, resend_safe=resend_safe):
                 raise error
-            retried = True
+            again = True  # and for the last time: the next connection is a new one
             connection = None
 
     def stats(self) -> Mapping[Origin, OriginStats]:

@@ -69,6 +69,10 @@ class Outgoing(Struct, frozen=True):
     timeout: float
     give_up: float
 
+    @override
+    def __repr__(self) -> str:
+        return f"<Outgoing of {self.length} bytes>"  # the head holds a credential
+
 
 class Connection(asyncio.Protocol):
     """A transport, its parser, and the exchange that is under way on it, if any.

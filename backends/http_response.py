@@ -4,6 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from typing_extensions import override
 
 from backends.errors import BackendError, BadReply, ConnectionLost
 
@@ -34,6 +35,10 @@ class Response(Struct, eq=False):
     collected: list[bytes] | None = None  # a list while `read_all` gathers
     waiter: asyncio.Future[None] | None = None
     error: BackendError | None = None
+
+    @override
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"  # never the body: it is the caller's
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header by its lower-case name."""

@@ -18,7 +18,7 @@ from backends import HttpClient, open_backends
 from gateway.accounts import bootstrap, keys, pepper
 from gateway.accounts.opening import database_url, make_folder
 from gateway.api.edge import Edge, EdgeProtocol
-from gateway.api.routes import BASES, CHAT, application, asgi_routes
+from gateway.api.routes import BASES, CHAT, Pages, application
 from gateway.auth.directory import KeyDirectory
 from gateway.clock import Clock, SystemClock
 from gateway.errors import ConfigurationError
@@ -122,7 +122,7 @@ def build(settings: Settings) -> Starlette:
                 await asyncio.wait(edge.tasks, timeout=_SETTLE)
             running.clear()
 
-    app = application(asgi_routes(lambda: running[0], catalogue.model))
+    app = application(Pages(lambda: running[0], catalogue.model).routes())
     app.router.lifespan_context = lifespan
     return app
 
@@ -178,7 +178,7 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         metrics=counted,
         database=database,
     )
-    counted.collect(_gauges(client, breaker, journal, recent, state, clock))
+    counted.collect(_gauges(client, breaker, journal, recent, state, clock=clock))
     shipping = asyncio.create_task(shipper.run())
     try:
         yield services
@@ -200,6 +200,7 @@ def _gauges(
     journal: Journal,
     recent: Recent,
     state: MemoryState,
+    *,
     clock: Clock,
 ) -> Callable[[], Iterable[Sample]]:
     def read() -> Iterable[Sample]:
@@ -259,8 +260,10 @@ def bind(server: ServerSettings) -> socket.socket:
         listener.close()
         raise ConfigurationError(
             [
-                f"server: cannot listen on {server.host} port {server.port}: {fault.strerror};"
-                " choose another with --port or 'server.port'"
+                (
+                    f"server: cannot listen on {server.host} port {server.port}: {fault.strerror};"
+                    " choose another with --port or 'server.port'"
+                )
             ]
         ) from fault
     return listener
@@ -286,8 +289,8 @@ async def serve(settings: Settings, listener: socket.socket, ready: Callable[[],
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_keep_alive=int(server.keep_alive),
-        timeout_graceful_shutdown=int(server.drain_timeout),
+        timeout_keep_alive=server.keep_alive,  # type: ignore[arg-type] # it takes fractions too
+        timeout_graceful_shutdown=server.drain_timeout,  # type: ignore[arg-type] # as above
         backlog=2048,
     )
     running = _Server(config, ready)

@@ -321,7 +321,7 @@ def _line(fault: Mapping[str, Any]) -> str:
     elif kind == "string_pattern_mismatch":
         message = f"{fault['input']!r} does not have the right form ({fault['ctx']['pattern']})"
     elif kind == "string_type" and isinstance(fault["input"], (int, float)):
-        message = f"put the value in quotes: it must be a string, not the number {fault['input']}"
+        message = "put the value in quotes: it must be a string, not a number"
     return f"{where}: {message}" if where else message
 
 

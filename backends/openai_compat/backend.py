@@ -1,6 +1,7 @@
 """The adapter for every endpoint that speaks OpenAI's chat dialect."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from time import time
 from urllib.parse import urlsplit
 
@@ -85,8 +86,9 @@ class OpenAICompatBackend(Backend):
 
     async def _refusal(self, response: Response) -> BackendError:
         body = bytearray()
-        while len(body) < _MAX_ERROR_BODY and (data := await response.chunk()):
-            body += data
+        with suppress(BackendError):  # the status alone says most of it
+            while len(body) < _MAX_ERROR_BODY and (data := await response.chunk()):
+                body += data
         wait = retry_after(response.header(b"retry-after"), self._clock())
         return self.quirks.classify(response.status, wait, bytes(body))
 
@@ -119,8 +121,8 @@ class StreamReply(Reply):
         reader = self._chunks
         while not events and not reader.done:
             data = await self._response.chunk()
-            payloads = self._events.feed(data) if data else self._events.flush()
             try:
+                payloads = self._events.feed(data) if data else self._events.flush()
                 for payload in payloads:
                     reader.read(payload, events)
             except BackendError as error:
@@ -153,6 +155,8 @@ class WholeReply:
         self._left = events
 
     async def next(self) -> list[Event]:
+        """All events at once, then none."""
+        """Everything, then nothing."""
         events, self._left = self._left, []
         return events
 

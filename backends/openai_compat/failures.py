@@ -26,6 +26,13 @@ _PRIVATE = re.compile(
     r"|https?://\S+"
 )
 _MAX_PUBLIC = 400
+_STATUS_DIGITS = 3
+_MAX_SEARCHED = 2_000  # the search for secrets takes time that grows faster than the text
+_MAX_WAIT = 86_400.0  # seconds
+_STATUS = re.compile(r"[1-5][0-9]{2}")
+
+# What decoding a provider's JSON can raise: the last for thousands of nested brackets.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Inner(Struct):
@@ -58,7 +65,7 @@ def told(body: bytes) -> Told:
     """Read an error body; whatever cannot be read gives empty strings."""
     try:
         parsed = _decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return Told("", "")
     return _told(parsed)
 
@@ -68,15 +75,19 @@ def _told(parsed: _Body) -> Told:
     if isinstance(inner, str):
         return Told(inner, parsed.type or "")
     if inner is not None:
-        kind = inner.type or (inner.code if isinstance(inner.code, str) else "")
-        return Told(inner.message or "", kind or "")
-    kind = parsed.reason or parsed.type or (parsed.code if isinstance(parsed.code, str) else "")
-    return Told(parsed.message or "", kind or "")
+        return Told(inner.message or "", _word(inner.type, inner.code))
+    return Told(parsed.message or "", _word(parsed.reason, parsed.type, parsed.code))
+
+
+def _word(*words: str | int | None) -> str:
+    """The word that says most: OpenAI's `code` can be more exact than its `type`."""
+    told = [word for word in words if isinstance(word, str) and word]
+    return next((word for word in told if word in _BY_TYPE), told[0] if told else "")
 
 
 def public_text(message: str) -> str | None:
     """A provider's message with everything that could be private taken out; None if nothing is left."""
-    text = _PRIVATE.sub("…", message).strip()
+    text = _PRIVATE.sub("…", message[:_MAX_SEARCHED]).strip()
     text = "".join(c if c.isprintable() else " " for c in text)
     return text[:_MAX_PUBLIC] or None
 
@@ -87,12 +98,12 @@ def retry_after(value: bytes | None, now: float) -> float | None:
         return None
     text = value.decode("latin-1").strip()
     try:
-        return max(0.0, min(float(text), 86_400.0))
+        return max(0.0, min(float(text), _MAX_WAIT))
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (ValueError, TypeError):
+        return max(0.0, min(parsedate_to_datetime(text).timestamp() - now, _MAX_WAIT))
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
@@ -146,9 +157,9 @@ def classify_event(error: Raw) -> BackendError:
     said = told(b'{"error":' + bytes(error) + b"}")
     try:
         code = msgspec.json.decode(error, type=_Inner).code
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         code = None
-    status = int(code) if str(code).isdigit() else 0
+    status = int(str(code)) if _STATUS.fullmatch(str(code)) else 0
     kind = _BY_TYPE.get(said.type) or _BY_STATUS.get(status, UpstreamFault)
     return kind(
         f"error inside a reply: {said.type}: {said.message[:200]}",

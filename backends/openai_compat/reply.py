@@ -10,12 +10,14 @@ import msgspec
 from msgspec import Raw, Struct
 
 from backends.errors import BadReply, UpstreamFault
-from backends.openai_compat.failures import classify_event
+from backends.openai_compat.failures import UNREADABLE, classify_event
 from backends.values import Event, Finish, Piece, Text, Usage
 
 _QUOTE = 0x22
 _BACKSLASH = 0x5C
 _EMPTY = frozenset({b"null", b'""', b"[]"})
+_ABSENT = Raw(b"")  # a default, as `Raw | None` would take nothing but null
+_NOTHING = (b"", b"null")
 _MEANINGFUL = frozenset({"content", "reasoning", "reasoning_content", "tool_calls", "refusal"})
 
 # Names under which providers stream reasoning text: Moonshot and Novita `reasoning_content`
@@ -49,7 +51,7 @@ class _Usage(Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None  # Moonshot
-    cost: Raw | None = None  # OpenRouter
+    cost: Raw = _ABSENT  # OpenRouter
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -59,7 +61,7 @@ class _Choice(Struct):
     delta: dict[str, Raw] | None = None
     message: dict[str, Raw] | None = None
     finish_reason: str | None = None
-    logprobs: Raw | None = None
+    logprobs: Raw = _ABSENT
     usage: _Usage | None = None  # Moonshot puts it here as well
 
 
@@ -67,7 +69,7 @@ class _Chunk(Struct):
     id: str | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
-    error: Raw | None = None
+    error: Raw = _ABSENT
 
 
 class _Function(Struct):
@@ -88,18 +90,18 @@ def _usage(found: _Usage) -> Usage | None:
         return None
     prompt = found.prompt_tokens_details or _PromptDetails()
     completion = found.completion_tokens_details or _CompletionDetails()
-    cost = None if found.cost is None else bytes(found.cost).decode("ascii", "replace").strip('"')
+    cost = bytes(found.cost).decode("ascii", "replace").strip('"')
     return Usage(
         prompt=found.prompt_tokens,
         completion=found.completion_tokens,
         cached=found.cached_tokens or prompt.cached_tokens or 0,
         cache_write=prompt.cache_write_tokens or 0,
         reasoning=completion.reasoning_tokens or 0,
-        reported_cost=None if cost in (None, "null") else cost,
+        reported_cost=None if cost in {"", "null"} else cost,
     )
 
 
-def _piece(index: int, delta: dict[str, Raw], logprobs: Raw | None) -> Piece | None:
+def _piece(index: int, delta: dict[str, Raw], scores: Raw) -> Piece | None:
     """A delta with empty members left out and reasoning under one name; None if nothing is left."""
     kept: dict[str, Raw] = {}
     meaningful = False
@@ -112,8 +114,7 @@ def _piece(index: int, delta: dict[str, Raw], logprobs: Raw | None) -> Piece | N
                 kept.setdefault("reasoning", raw)
                 continue
         kept[name] = raw
-    if logprobs is not None and bytes(logprobs) == b"null":
-        logprobs = None
+    logprobs = None if bytes(scores) in _NOTHING else scores
     if not kept and logprobs is None:
         return None
     return Piece(index, kept, meaningful, logprobs)
@@ -165,18 +166,17 @@ class ChunkReader:
             return
         try:
             chunk = _decode_chunk(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNREADABLE:
             self.malformed += 1
             return
-        if chunk.error is not None and bytes(chunk.error) != b"null":
+        if bytes(chunk.error) not in _NOTHING:
             raise classify_event(chunk.error)
         if self.upstream_id is None:
             self.upstream_id = chunk.id
-        choices = chunk.choices or []
-        for choice in choices:
+        for choice in chunk.choices or []:
             piece = _piece(choice.index, choice.delta or {}, choice.logprobs)
             if piece is not None:
-                events.append(self._text(payload, choices, piece) or piece)
+                events.append(self._text(payload, chunk, choice, piece) or piece)
             if choice.finish_reason is not None:
                 events.append(_finish(choice, choice.finish_reason))
             if choice.usage is not None and (usage := _usage(choice.usage)):
@@ -184,7 +184,7 @@ class ChunkReader:
         if chunk.usage is not None and (usage := _usage(chunk.usage)):
             events.append(usage)
 
-    def _text(self, payload: bytes, choices: list[_Choice], piece: Piece) -> Text | None:
+    def _text(self, payload: bytes, chunk: _Chunk, choice: _Choice, piece: Piece) -> Text | None:
         """A plain text delta, whose shape is remembered if nothing else is in the chunk."""
         if len(piece.delta) != 1 or piece.index != 0 or piece.logprobs is not None:
             return None
@@ -194,7 +194,9 @@ class ChunkReader:
             return None
         text = quoted[1:-1]
         reasoning = name == "reasoning"
-        if len(choices) == 1 and choices[0].finish_reason is None and choices[0].usage is None:
+        # A usage object changes from chunk to chunk, and must be seen: no shape holds one.
+        alone = len(chunk.choices or ()) == 1 and chunk.usage is None
+        if alone and choice.finish_reason is None and choice.usage is None:
             self._learn(payload, quoted, reasoning=reasoning)
         return Text(text, reasoning)
 
@@ -207,8 +209,7 @@ class ChunkReader:
                 continue
             at = payload.find(quoted, at + len(name))
             head, tail = payload[: at + 1], payload[at + len(quoted) - 1 :]
-            # A usage object changes from chunk to chunk; a shape that holds one is of no use.
-            if delta < 0 or at < 0 or b'"usage":{' in tail:
+            if delta < 0 or at < 0:
                 continue
             shape = (head, tail, -len(tail), len(head) + len(tail), reasoning)
             self._shapes = [s for s in self._shapes if s[4] is not reasoning]
@@ -225,9 +226,9 @@ def read_whole(body: bytes) -> tuple[str | None, list[Event]]:
     """
     try:
         reply = _decode_chunk(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadReply(f"not a chat completion: {error}") from None
-    if reply.error is not None and bytes(reply.error) != b"null":
+    if bytes(reply.error) not in _NOTHING:
         raise classify_event(reply.error)
     events: list[Event] = []
     for choice in reply.choices or []:
@@ -253,5 +254,5 @@ def _check_tool_calls(piece: Piece) -> None:
         for call in _decode_tools(raw):
             if call.function is not None and call.function.arguments:
                 _decode_any(call.function.arguments.encode())
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise BadReply(f"a tool call that is not JSON: {error}") from None

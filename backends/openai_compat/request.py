@@ -42,8 +42,8 @@ def body(
     size = 0
     forwarded, extra = quirks.forwarded, endpoint.extra_fields
     for name, raw in call.fields.items():
-        if name in forwarded or name in extra:
-            pieces.append(b',"%b":' % name.encode())
+        if (name in forwarded or name in extra) and name not in WRITTEN:
+            pieces.append(b",%b:" % _quote(name))
             pieces.append(raw)
             size += len(memoryview(raw))
         elif name not in WRITTEN and name not in GATEWAY_ONLY:

@@ -27,18 +27,20 @@ _SETTINGS = """\
 
 {note}
 
-`tidegate serve` reads `tidegate.yaml` in the folder it is started in, or the file that `--config` names. All
-settings are checked before a port is opened: a fault ends the start with status 2 and one line for each fault.
-`tidegate serve --check` does only that. They do not change while the gateway runs.
+`tidegate serve` reads `tidegate.yaml` in the folder it is started in, or the file that `--config` names.
+All settings are checked before a port is opened: bad ones end the start with status 2 and one line for
+each fault. `tidegate serve --check` does only that. They do not change while the gateway runs.
 
 - `${{NAME}}` in a value is replaced by the environment variable `NAME`; one that is not set is a fault.
-- An environment variable `TIDEGATE_SECTION__FIELD` counts over the file, for instance `TIDEGATE_SERVER__PORT=9000`;
-  `TIDEGATE_DATA` likewise for a setting without a section. Lists (`providers`, `endpoints`) cannot be set so.
-  Any other variable that begins with `TIDEGATE_` is a fault, so that a misspelt one is not ignored.
+- An environment variable `TIDEGATE_SECTION__FIELD` counts over the file, for instance
+  `TIDEGATE_SERVER__PORT=9000`; `TIDEGATE_DATA` likewise for a setting without a section. What is in a list
+  (`providers`, `endpoints`) cannot be set so. Any other variable that begins with `TIDEGATE_` is a fault,
+  so that a misspelt one is not ignored.
 - An unknown setting is a fault. Prices are strings: write `"0.60"`, with the quotes.
 - Durations are seconds.
 
-At least one of `providers` and `endpoints` must name something. Ready-made files: [examples/config](../../examples/config).
+At least one of `providers` and `endpoints` must name something. Ready-made files are in
+[examples/config](../../examples/config).
 """
 
 _COMMANDS = """\
@@ -46,7 +48,8 @@ _COMMANDS = """\
 
 {note}
 
-`make run` and `make test` put the command at `.venv/bin/tidegate`. Results go to stdout, everything else to stderr.
+`make run` and `make test` put the command at `.venv/bin/tidegate`. Results go to stdout, all else to
+stderr. Each command takes `--help`; `tidegate --version` tells the version.
 
 | exit status | meaning |
 |--:|---|
@@ -54,16 +57,16 @@ _COMMANDS = """\
 | 1 | refused or failed; the message says what to do |
 | 2 | wrong usage, or settings that cannot be served: one line for each fault |
 
-The administrative commands (`migrate`, `keys`, `teams`, `budgets`) work on the database in the data folder, also
-while a gateway runs on it. A running gateway sees a change within `auth.max_age`, 15 seconds unless set.
+The administrative commands (`migrate`, `keys`, `teams`, `budgets`) work on the database in the data
+folder, also while a gateway runs on it. A running gateway sees a change within `auth.max_age`, 15 seconds
+unless set.
 """
 
 
 def settings_page() -> str:
     """`settings.md`."""
     parts = [_SETTINGS.format(note=_NOTE)]
-    top = [row for row in _rows(Settings) if row is not None]
-    parts += ["## Top level\n", _table(top)]
+    parts += ["## Top level\n", _table(_rows(Settings))]
     for name, field in Settings.model_fields.items():
         model, many = _section(field)
         if model is not None:

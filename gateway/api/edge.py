@@ -69,6 +69,14 @@ class EdgeProtocol(HttpToolsProtocol):
         self._due = 0.0  # loop time by which the caller must have sent something; 0: nothing due
         self._due_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._unread = 0  # bytes that waited for the caller at the last look
+        self._upgrading = False  # the head being read offers an upgrade
+        self._refused = False  # whatever still comes is thrown away
+
+    def _native(self) -> NativeExchange | None:
+        """The request that is being read, if it is on a native route."""
+        cycle: object = self.cycle  # the base class believes that it is always its own kind
+        return cycle if isinstance(cycle, NativeExchange) else None
 
     # Transport
 
@@ -79,13 +87,16 @@ class EdgeProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         if self._in_head:
             self._head_size += len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            pass  # no upgrade is offered: the request was answered as plain HTTP
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._stay(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(
@@ -102,6 +113,19 @@ class EdgeProtocol(HttpToolsProtocol):
                 self._expect_bytes(limits.head_timeout)
         else:  # the rest of a body is to come
             self._expect_bytes(limits.body_timeout)
+
+    def _stay(self, rest: bytes) -> None:
+        """Pass over an offer to leave HTTP/1.1, as Java's client makes with every first request.
+
+        The parser takes it as accepted and reads no further: so the head is read again without it.
+        """
+        version = self.parser.get_http_version().encode()
+        head = [b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, version)]
+        head += [b"%b: %b\r\n" % pair for pair in self.headers if pair[0] != b"upgrade"]
+        self._upgrading = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the base class
+        self.parser.feed_data(b"".join((*head, b"\r\n", rest)))
 
     @override
     def eof_received(self) -> None:
@@ -122,7 +146,8 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _exchanges(self) -> list[NativeExchange]:
         """Native requests of this connection that are not answered yet."""
-        cycles = [self.cycle, self._running, *(queued for queued, _ in self.pipeline)]
+        cycles: list[object] = [self.cycle, self._running]
+        cycles += [queued for queued, _ in self.pipeline]
         unique = {id(c): c for c in cycles if isinstance(c, NativeExchange)}
         return [exchange for exchange in unique.values() if not exchange.response_complete]
 
@@ -130,9 +155,16 @@ class EdgeProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._write_timer is None:
-            self._write_timer = self.loop.call_later(
-                self.limits.write_timeout, self.transport.abort
-            )
+            self._unread = self.transport.get_write_buffer_size()
+            self._write_timer = self.loop.call_later(self.limits.write_timeout, self._check_reading)
+
+    def _check_reading(self) -> None:
+        left = self.transport.get_write_buffer_size()
+        if left >= self._unread:
+            self.transport.abort()
+            return
+        self._unread = left  # slow, but it reads
+        self._write_timer = self.loop.call_later(self.limits.write_timeout, self._check_reading)
 
     @override
     def resume_writing(self) -> None:
@@ -145,6 +177,9 @@ class EdgeProtocol(HttpToolsProtocol):
 
     def _expect_bytes(self, seconds: float) -> None:
         self._due = self.loop.time() + seconds
+        if self._due_timer is not None and self._due_timer.when() > self._due:
+            self._due_timer.cancel()
+            self._due_timer = None
         if self._due_timer is None:
             self._due_timer = self.loop.call_later(seconds, self._check_due)
 
@@ -155,6 +190,10 @@ class EdgeProtocol(HttpToolsProtocol):
         left = self._due - self.loop.time()
         if left > 0:
             self._due_timer = self.loop.call_later(left, self._check_due)
+            return
+        if self.flow.read_paused or (self._in_head and self._answering()):
+            # Held back by ourselves; or a stray byte, for which no answer under way is cut.
+            self._expect_bytes(self.limits.head_timeout)
             return
         self._due = 0.0
         if self._in_head:
@@ -168,10 +207,10 @@ class EdgeProtocol(HttpToolsProtocol):
             else:
                 self.transport.close()
             return
-        cycle = self.cycle
-        if isinstance(cycle, NativeExchange) and not cycle.response_complete:
-            cycle.keep_alive = False
-            cycle.refuse_body(
+        exchange = self._native()
+        if exchange is not None and not exchange.response_complete:
+            exchange.keep_alive = False
+            exchange.refuse_body(
                 RequestTimeout(
                     "the request's body stopped arriving: nothing came for"
                     f" {self.limits.body_timeout:g} s"
@@ -195,10 +234,14 @@ class EdgeProtocol(HttpToolsProtocol):
             self.limits.max_head_bytes
         ):
             raise _head_too_large(self.limits)
+        method = self.parser.get_method()
+        if self.parser.should_upgrade() and method != b"CONNECT":
+            self._upgrading = True
+            return
         self._in_head = False
         self._due = 0.0
         handler = None
-        if self.parser.get_method() == b"POST":
+        if method == b"POST":
             handler = self.edge.routes.get(self.url.partition(b"?")[0])
         if handler is None:
             url, headers = self.url, self.headers
@@ -208,7 +251,7 @@ class EdgeProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             return
         self.http_10 = self.parser.get_http_version() == "1.0"
-        earlier = self.cycle
+        earlier: RequestResponseCycle | None = self.cycle
         exchange = NativeExchange(
             self,
             NativeHead(self.url.partition(b"?")[0], self.headers),
@@ -242,7 +285,7 @@ class EdgeProtocol(HttpToolsProtocol):
     _running: NativeExchange | None = None
 
     @override
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         if not isinstance(cycle, NativeExchange):
             self._running = None
             super()._start_asgi_task(cycle, app)
@@ -257,22 +300,25 @@ class EdgeProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        if isinstance(self.cycle, NativeExchange):
-            self.cycle.feed(body)
-        else:
+        exchange = self._native()
+        if exchange is None:
             super().on_body(body)
+        else:
+            exchange.feed(body)
 
     @override
     def on_message_complete(self) -> None:
+        if self._upgrading:
+            return
         self._in_head = True
         self._head_size = 0
         self._due = 0.0
-        cycle = self.cycle
-        if not isinstance(cycle, NativeExchange):
+        exchange = self._native()
+        if exchange is None:
             super().on_message_complete()
             return
-        cycle.feed_end()
-        if cycle.response_complete and not cycle.keep_alive:
+        exchange.feed_end()
+        if exchange.response_complete and not exchange.keep_alive:
             self.transport.close()
 
     def finished(self, exchange: NativeExchange) -> None:
@@ -295,8 +341,14 @@ class EdgeProtocol(HttpToolsProtocol):
         """Answer what is not a request, and close."""
         if self.transport.is_closing():
             return
-        if self._exchanges():
-            self.transport.close()  # an answer to an earlier request is under way: cannot mix
+        exchange = self._native()
+        reading = exchange is not None and not exchange.body_complete
+        if exchange is not None and reading and not exchange.response_complete:
+            exchange.keep_alive = False
+            exchange.refuse_body(error)  # its own handler tells the caller
+            return
+        if reading or self._answering():
+            self.transport.close()  # an answer was given, or another is under way: cannot mix
             return
         identity = self.edge.ids.generation().encode()
         body = error_body(error)
@@ -311,7 +363,15 @@ class EdgeProtocol(HttpToolsProtocol):
         ):
             parts += (name, b": ", value, b"\r\n")
         self.transport.write(b"".join((*parts, b"\r\n", body)))
-        self.transport.close()
+        # Closing at once would reset the connection under the answer if more is on its way.
+        self._refused = True
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER, self.transport.close)
+
+    def _answering(self) -> bool:
+        """Whether a request of this connection is not answered yet."""
+        newest: RequestResponseCycle | None = self.cycle
+        return newest is not None and not newest.response_complete
 
 
 def _size(protocol: HttpToolsProtocol) -> int:

@@ -1,7 +1,7 @@
 """Every route but inference: a plain ASGI application."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -26,69 +26,45 @@ BASES = ("/v1", "/api/v1")
 CHAT = "/chat/completions"
 
 
-def asgi_routes(
-    services: Callable[[], Services], facts: Callable[[str], ModelFacts | None]
-) -> list[Route]:
-    """The routes.
+class Pages:
+    """The handlers, with what they need.
 
-    Args:
-        services: the running parts; asked for at each request, as they exist only once started.
-        facts: what is known of a canonical model.
+    `services` is asked at each request: the parts exist only once the gateway has started. `facts`
+    gives what is known of a canonical model.
     """
 
-    async def models(request: Request, running: Services) -> Response:
-        await _principal(request, running)
-        book = running.book()
-        known = {slug: facts(slug) for slug in book.models}
-        return Response(openrouter.model_list(book.models, known), media_type=_JSON)
+    def __init__(
+        self, services: Callable[[], Services], facts: Callable[[str], ModelFacts | None]
+    ) -> None:
+        self._services = services
+        self._facts = facts
 
-    async def generation(request: Request, running: Services) -> Response:
-        principal = await _principal(request, running)
-        wanted = request.query_params.get("id")
-        if not wanted or len(wanted) > _MAX_ID:
-            raise InvalidRequest(
-                "name the generation: /v1/generation?id=gen-…, as in the X-Generation-Id header",
-                param="id",
-                code="missing_field",
-            )
-        outcome = running.recent.get(wanted)
-        if outcome is not None and outcome.team_id != principal.team_id:
-            outcome = None
-        if outcome is None:
-            outcome = await queries.generation(running.database, wanted, principal.team_id)
-        if outcome is None:
-            raise NotFound(
-                "there is no such generation among those of this key's team; it appears once its"
-                " answer has ended",
-                code="generation_not_found",
-                param="id",
-            )
-        return Response(openrouter.generation(outcome), media_type=_JSON)
+    def routes(self) -> list[Route]:
+        """Every route but inference."""
+        table: list[tuple[str, Handler]] = [
+            ("/livez", self._livez),
+            ("/readyz", self._readyz),
+            ("/healthz", self._readyz),
+            ("/metrics", self._metrics),
+        ]
+        for base in BASES:
+            table += [(base + "/models", self._models), (base + "/generation", self._generation)]
+        routes = [Route(path, self._served(handler)) for path, handler in table]
+        # POST never gets here: the edge serves it.
+        others = ["GET", "PUT", "PATCH", "DELETE"]
+        return routes + [
+            Route(base + CHAT, self._served(self._wrong_method), methods=others) for base in BASES
+        ]
 
-    async def readyz(_: Request, running: Services) -> Response:
-        if not running.journal.healthy:
-            return Response("the journal cannot be written\n", 503, media_type="text/plain")
-        return Response("ok\n", media_type="text/plain")
-
-    async def livez(_: Request, __: Services) -> Response:
-        return Response("ok\n", media_type="text/plain")
-
-    async def metrics(_: Request, running: Services) -> Response:
-        text = running.metrics.render()
-        return Response(text, media_type="text/plain; version=0.0.4")
-
-    async def wrong_method(_: Request, __: Services) -> Response:
-        raise MethodNotAllowed("send chat completions with POST")
-
-    def served(handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    def _served(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
-            running = services()
+            running = self._services()
             identity = running.ids.generation()
             try:
                 response = await handler(request, running)
             except GatewayError as error:
                 response = error_response(error)
-            except Exception:
+            except Exception:  # noqa: BLE001 - as in the flow
                 _log.exception("request %s failed inside the gateway", identity)
                 response = error_response(
                     GatewayError(
@@ -102,21 +78,47 @@ def asgi_routes(
 
         return serve
 
-    table: Mapping[str, Handler] = {
-        "/livez": livez,
-        "/readyz": readyz,
-        "/healthz": readyz,
-        "/metrics": metrics,
-    }
-    routes = [Route(path, served(handler)) for path, handler in table.items()]
-    for base in BASES:
-        routes += [
-            Route(base + "/models", served(models)),
-            Route(base + "/generation", served(generation)),
-            # POST never gets here: the edge serves it.
-            Route(base + CHAT, served(wrong_method), methods=["GET", "PUT", "PATCH", "DELETE"]),
-        ]
-    return routes
+    async def _models(self, request: Request, running: Services) -> Response:
+        await _principal(request, running)
+        models = running.book().models
+        known = {slug: self._facts(slug) for slug in models}
+        return Response(openrouter.model_list(models, known), media_type=_JSON)
+
+    async def _generation(self, request: Request, running: Services) -> Response:
+        principal = await _principal(request, running)
+        wanted = request.query_params.get("id")
+        if not wanted or len(wanted) > _MAX_ID:
+            raise InvalidRequest(
+                "name the generation: /v1/generation?id=gen-…, as in the X-Generation-Id header",
+                param="id",
+                code="missing_field",
+            )
+        outcome = running.recent.get(wanted)
+        if outcome is None:
+            outcome = await queries.generation(running.database, wanted, principal.team_id)
+        if outcome is None or outcome.team_id != principal.team_id:
+            raise NotFound(
+                "there is no such generation among those of this key's team; it appears once its"
+                " answer has ended",
+                code="generation_not_found",
+                param="id",
+            )
+        return Response(openrouter.generation(outcome), media_type=_JSON)
+
+    async def _readyz(self, _: Request, running: Services) -> Response:
+        if not running.journal.healthy:
+            return Response("the journal cannot be written\n", 503, media_type="text/plain")
+        return Response("ok\n", media_type="text/plain")
+
+    async def _livez(self, _: Request, __: Services) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    async def _metrics(self, _: Request, running: Services) -> Response:
+        text = running.metrics.render()
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    async def _wrong_method(self, _: Request, __: Services) -> Response:
+        raise MethodNotAllowed("send chat completions with POST")
 
 
 def application(routes: list[Route]) -> Starlette:

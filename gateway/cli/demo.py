@@ -105,8 +105,10 @@ def _tell(settings: "Settings", first: "First", host: str, port: int) -> None:
         "",
         "Try it" + ("" if first.key_plaintext else " (with your key in KEY)") + ":",
         "",
-        f'curl -i {base}/chat/completions -H "Authorization: Bearer {key}"'
-        f" -H 'Content-Type: application/json' -d '{body}'",
+        (
+            f'curl -i {base}/chat/completions -H "Authorization: Bearer {key}"'
+            f" -H 'Content-Type: application/json' -d '{body}'"
+        ),
         "",
         'Streamed: the same with -N, and "stream": true in the body.',
         f"What it cost: GET {base}/generation?id=… with the X-Generation-Id of the answer.",

@@ -4,10 +4,11 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import IO, Any
 
 import click
 import uvloop
+from typing_extensions import override
 
 from gateway.errors import ConfigurationError
 
@@ -45,7 +46,8 @@ class StartRefused(click.ClickException):
     def __init__(self, fault: ConfigurationError) -> None:
         super().__init__("\n".join(fault.faults))
 
-    def show(self, file: Any = None) -> None:
-        """One line for each fault, on stderr."""
+    @override
+    def show(self, file: IO[Any] | None = None) -> None:
+        """One line for each fault, on stderr unless another file is given."""
         for line in self.message.splitlines():
-            click.echo(f"tidegate: {line}", err=True)
+            click.echo(f"tidegate: {line}", err=file is None, file=file)

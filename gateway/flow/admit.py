@@ -1,6 +1,8 @@
 """Admission: what a request may cost is held before it is sent, and settled however it ends."""
 
+from collections.abc import Awaitable
 from types import TracebackType
+from typing import Self
 
 from backends import BackendError
 from gateway.errors import BudgetExceeded, GatewayError
@@ -51,7 +53,7 @@ class Admission:
         self._ticket = ticket
         self._settled = False
 
-    async def __aenter__(self) -> "Admission":
+    async def __aenter__(self) -> Self:
         services, ticket = self._services, self._ticket
         services.journal.require_healthy()
         held = self._holds()
@@ -120,19 +122,23 @@ class Admission:
             )
         )
 
-    def note_progress(self) -> None:
-        """Note in the journal how far a long answer has come, for the case that this process dies."""
+    def note_progress(self, *, sending: int = 0) -> Awaitable[None] | None:
+        """Note in the journal how far a long answer has come, for the case that this process dies.
+
+        Args:
+            sending: pieces that go out once what this returns was awaited, if nothing has gone out yet.
+        """
         chosen, encoder, services = self.chosen, self.encoder, self._services
         if chosen is None or encoder is None or self._settled:
-            return
+            return None
         attempt = chosen.attempt
-        services.journal.append(
+        return services.journal.append(
             lines.encode(
                 lines.Progress(
                     id=self._ticket.generation_id,
                     ordinal=attempt.ordinal,
                     endpoint_id=attempt.entry.candidate.endpoint.id,
-                    output_tokens=encoder.deltas if self._reached_caller() else 0,
+                    output_tokens=encoder.deltas if self._reached_caller() else sending,
                     started_ms=attempt.started_ms,
                     at_ms=int(services.clock.now() * 1000),
                     ttft_ms=round((chosen.first_token - attempt.started) * 1000),

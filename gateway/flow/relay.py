@@ -2,7 +2,7 @@
 
 import asyncio
 
-from backends import BackendError
+from backends import BackendError, BadReply, Piece, Text
 from gateway.errors import AllAttemptsFailed
 from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
@@ -11,6 +11,7 @@ from gateway.values import Exchange
 from gateway.wire.openai_reply import StreamEncoder, WholeEncoder
 
 PROGRESS_INTERVAL = 1.0  # seconds between notes in the journal during a long answer
+MAX_WHOLE = 33_554_432  # bytes of a collected answer: as much as one that comes whole may have
 
 
 class _Progress:
@@ -53,6 +54,10 @@ async def stream(
     progress = _Progress(admission)
     reply, events = chosen.reply, chosen.events
     try:
+        # Before the first piece goes out: should this process die, whatever came of it is charged.
+        pieces = sum([type(e) is Text or (type(e) is Piece and e.meaningful) for e in events])
+        if pieces and (noted := admission.note_progress(sending=pieces)) is not None:
+            await noted
         while events:
             data = encoder.encode(events)
             if data:
@@ -81,6 +86,8 @@ async def whole(
     try:
         while events:
             encoder.add(events)
+            if encoder.size > MAX_WHOLE:
+                raise BadReply(f"an answer of more than {MAX_WHOLE} bytes")
             events = await reply.next()
     except BackendError as error:
         failure = _broken(chosen, error, answer)

@@ -57,7 +57,7 @@ class ChatFlow:
                 )
                 answer.fail(stopping)
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the reason
             _log.exception("request %s failed inside the gateway", answer.generation_id)
             fault = GatewayError(
                 f"the gateway failed to serve this request; its log has the reason under"

@@ -1,6 +1,6 @@
 """From settings and catalogue to candidates."""
 
-import datetime
+import datetime as dt
 
 from backends import KINDS, Deadlines, Endpoint, Secret
 from gateway.errors import ConfigurationError
@@ -10,7 +10,7 @@ from pricing import Catalogue, own_card
 
 
 def candidates_from(
-    settings: Settings, catalogue: Catalogue, today: datetime.date
+    settings: Settings, catalogue: Catalogue, today: dt.date
 ) -> tuple[Candidate, ...]:
     """Every endpoint that the settings name, with its price on a day.
 
@@ -39,7 +39,7 @@ def candidates_from(
 
 
 def _known(
-    provider: ProviderSettings, catalogue: Catalogue, today: datetime.date, total: float
+    provider: ProviderSettings, catalogue: Catalogue, today: dt.date, total: float
 ) -> list[Candidate]:
     name = provider.name or provider.kind
     found = []

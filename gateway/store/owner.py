@@ -27,8 +27,10 @@ def take(data: Path) -> int:
         os.close(descriptor)
         raise ConfigurationError(
             [
-                f"data: another gateway is running on {data}; stop it, or choose another folder"
-                " (limits are kept in memory, which two processes cannot share)"
+                (
+                    f"data: another gateway is running on {data}; stop it, or choose another folder"
+                    " (limits are kept in memory, which two processes cannot share)"
+                )
             ]
         ) from None
     return descriptor

@@ -131,14 +131,14 @@ class Metrics:
         tokens: dict[Labels, int] = {}
         money: dict[tuple[str, str], int] = {}
         for (model, provider, outcome, currency), series in self._attempts.items():
-            where = (("model", model), ("provider", provider))
+            where: Labels = (("model", model), ("provider", provider))
             yield ATTEMPTS, (*where, ("outcome", outcome)), str(series.count)
             for kind, count in (
                 ("input", series.input),
                 ("cache_read", series.cache_read),
                 ("output", series.output),
             ):
-                labels = (*where, ("type", kind))
+                labels: Labels = (*where, ("type", kind))
                 tokens[labels] = tokens.get(labels, 0) + count
             for name, pico in ((COST, series.cost_pico), (CHARGED, series.charge_pico)):
                 money[name, currency] = money.get((name, currency), 0) + pico
@@ -155,7 +155,7 @@ class Metrics:
         samples += self._settled()
         samples.append((IN_FLIGHT, (), str(self.in_flight)))
         for collector in self._collectors:
-            samples += [(name, labels, f"{value:g}") for name, labels, value in collector()]
+            samples += [(name, labels, f"{value:.15g}") for name, labels, value in collector()]
         samples.sort()
         lines: list[str] = []
         family = None

@@ -38,7 +38,7 @@ _TIER = msgspec.json.Decoder(str | None).decode
 # does not act on. Ignoring one in silence could break a caller's policy, so each is refused.
 _UNSUPPORTED = {
     "provider": "provider preferences are not supported yet; remove 'provider'",
-    "models": "fallback models are not supported yet; send one 'model'",
+    "models": "fallback models are not supported yet; remove 'models' and send one 'model'",
     "route": "'route' is not supported yet; remove it",
     "plugins": "plugins are not supported; remove 'plugins'",
     "transforms": "transforms are not supported; remove 'transforms'",
@@ -186,7 +186,7 @@ def _check_messages(raw: Raw | None) -> None:
             code="missing_field",
         )
     view = memoryview(raw)
-    if view[:1] != b"[":
+    if bytes(view[:1]) != b"[":
         raise InvalidRequest(
             f"'messages' must be a list of messages, not {_shown(raw)}",
             param="messages",

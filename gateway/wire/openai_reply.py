@@ -151,9 +151,12 @@ def _members(items: Iterable[tuple[str, Raw | bytes]], parts: list[bytes | Raw])
     parts.append(b"{}" if comma == b"{" else b"}")
 
 
+_ABSENT = Raw(b"")  # a default, as `Raw | None` would take nothing but null
+
+
 class _Function(Struct, omit_defaults=True):
     name: str | None = None
-    arguments: Raw | None = None
+    arguments: Raw = _ABSENT
 
 
 class _ToolCall(Struct, omit_defaults=True):
@@ -200,9 +203,9 @@ class _Message:
             if part.function is not None and whole.function is not None:
                 whole.function.name = whole.function.name or part.function.name
                 more = part.function.arguments
-                if more is not None and bytes(more) != b"null":
-                    before = whole.function.arguments
-                    joined = bytes(more) if before is None else bytes(before)[:-1] + bytes(more)[1:]
+                if bytes(more) not in {b"", b"null"}:
+                    before = bytes(whole.function.arguments)
+                    joined = before[:-1] + bytes(more)[1:] if before else bytes(more)
                     whole.function.arguments = Raw(joined)
 
     def encode(self, parts: list[bytes | Raw]) -> None:
@@ -252,14 +255,16 @@ class WholeEncoder:
 
     Attributes:
         deltas: pieces of answer that came.
+        size: bytes of these.
         usage: the provider's last statement; later ones replace earlier ones.
     """
 
-    __slots__ = ("_messages", "deltas", "usage")
+    __slots__ = ("_messages", "deltas", "size", "usage")
 
     def __init__(self) -> None:
         self._messages: dict[int, _Message] = {}
         self.deltas = 0
+        self.size = 0
         self.usage: Usage | None = None
 
     @property
@@ -279,10 +284,12 @@ class WholeEncoder:
                 message = self._messages[index] = _Message(index)
             if isinstance(event, Text):
                 self.deltas += 1
+                self.size += len(event.text)
                 name = "reasoning" if event.reasoning else "content"
                 message.texts.setdefault(name, []).append(event.text)
             elif isinstance(event, Piece):
                 self.deltas += event.meaningful
+                self.size += sum([len(raw) for raw in event.delta.values()])
                 message.add(event)
             else:
                 message.finish = event

@@ -22,6 +22,7 @@ from gateway.wire.errors import error_body, error_headers
 
 _TEXT = [(b"content-type", b"text/plain")]
 PIECE = b"x" * 65_536
+LARGE = 24 * 1024 * 1024
 
 
 class EdgeServer:
@@ -29,7 +30,7 @@ class EdgeServer:
 
     Attributes:
         gate: what /slow, /stream and /gated wait for.
-        reached: set once one of /slow, /stream, /flood, /gated has begun.
+        reached: set once a handler has begun.
         cancelled: set once a native handler was cancelled.
         flooded: bytes that /flood has written.
         served: bodies that /echo got, in order.
@@ -49,6 +50,7 @@ class EdgeServer:
     # native
 
     async def echo(self, exchange: Exchange) -> None:
+        self.reached.set()
         try:
             exchange.head.header(b"authorization")
             body = bytes(await exchange.body())
@@ -92,10 +94,10 @@ class EdgeServer:
         self._refuse(exchange, GatewayError("no", status=401))
 
     async def large(self, exchange: Exchange) -> None:
-        """A whole answer of 64 pieces in one write."""
+        """A whole answer in one write, too large for the kernel to take it off our hands."""
         await exchange.body()
-        exchange.start(200, _TEXT, 64 * len(PIECE))
-        exchange.finish(64 * PIECE)
+        exchange.start(200, _TEXT, LARGE)
+        exchange.finish(b"x" * LARGE)
 
     def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
         body = error_body(error)
@@ -160,5 +162,8 @@ async def serve(**limits: Any) -> AsyncIterator[EdgeServer]:
             listening.close()
         for connection in list(running.server_state.connections):
             connection.transport.abort()  # type: ignore[union-attr] # none of them is a WebSocket
-        await asyncio.gather(*running.server_state.tasks, return_exceptions=True)
+        tasks = list(running.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await running.lifespan.shutdown()

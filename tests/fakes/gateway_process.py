@@ -12,6 +12,9 @@ from typing import Any, Self
 
 import yaml
 
+from gateway import app
+from gateway.settings import load
+
 PROGRAM = Path(sys.executable).with_name("tidegate")
 _READY = re.compile(r"listening on http://([\d.]+):(\d+)")
 _START_WITHIN = 60.0  # seconds: a loaded machine is slow, a gateway that hangs is worse
@@ -60,7 +63,7 @@ class GatewayProcess:
     async def administer(self, *words: str) -> str:
         """Run an administrative verb on the data folder; gives what it printed."""
         process = await asyncio.create_subprocess_exec(
-            *(PROGRAM, *words, "--data", self.data),
+            *(str(PROGRAM), *words, "--data", str(self.data)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -68,10 +71,13 @@ class GatewayProcess:
         assert process.returncode == 0, err.decode()
         return out.decode().strip()
 
-    async def make_key(self, *words: str) -> str:
-        """A key of a new data folder's team; `words` are further options of `keys create`."""
-        await self.administer("migrate")
-        return await self.administer("keys", "create", "--team", "default", *words)
+    async def first_key(self) -> str:
+        """Make the data folder and the key that is in it from the beginning."""
+        settings = load(self._config)
+        await app.prepare(settings)
+        first = await app.first_account(settings.data, with_key=True)
+        assert first.key_plaintext is not None
+        return first.key_plaintext
 
     async def begin(self) -> None:
         """Start a process, without waiting for it."""
@@ -104,6 +110,11 @@ class GatewayProcess:
                 ready.set_result(True)
         if not ready.done():
             ready.set_result(False)
+
+    @property
+    def listening(self) -> bool:
+        """Whether the process that was begun has come to listen."""
+        return self._ready.done() and self._ready.result()
 
     def kill(self) -> None:
         """SIGKILL, now."""

@@ -61,7 +61,7 @@ def read_ledger(data: Path) -> Ledger:
         entries: dict[str, list[Entry]] = {}
         places: set[tuple[str, int]] = set()
         for row in found:
-            entry = Entry(*row[:6], int(row[6]), int(row[7]))
+            entry = Entry(*row)
             place = entry.generation_id, entry.ordinal
             assert place not in places, f"{entry.id} is booked twice"
             assert entry.id == f"{entry.generation_id}-{entry.ordinal}"
@@ -72,22 +72,12 @@ def read_ledger(data: Path) -> Ledger:
     return Ledger(generations, entries)
 
 
-def shipped_bytes(data: Path) -> int:
-    """How many bytes of journals are in the ledger, as the ledger says."""
-    connection = sqlite3.connect(data / "tidegate.db", timeout=30)
-    try:
-        row = connection.execute("SELECT sum(shipped_offset) FROM journal_files").fetchone()
-    finally:
-        connection.close()
-    return int(row[0] or 0)
-
-
 class Journalled(Struct, frozen=True):
     """What journals say of generations, by id."""
 
-    opened: dict[str, Open] = {}
-    closed: dict[str, Outcome] = {}
-    delivered: set[str] = set()  # a progress line says that something had been sent
+    opened: dict[str, Open]
+    closed: dict[str, Outcome]
+    delivered: set[str]  # a progress line says that something had been sent
 
     def add(self, folder: Path) -> None:
         """Take in every journal in a folder; a last line without its end counts as not written."""
@@ -106,3 +96,12 @@ class Journalled(Struct, frozen=True):
 def journals(folder: Path) -> list[Path]:
     """Everything in a journal folder."""
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def booked(data: Path) -> int:
+    """How many generations are in the ledger now."""
+    connection = sqlite3.connect(data / "tidegate.db", timeout=30)
+    try:
+        return int(connection.execute("SELECT count(*) FROM generations").fetchone()[0])
+    finally:
+        connection.close()

@@ -52,7 +52,7 @@ def pieces_of(reply: Reply) -> int:
     """How many pieces of answer came of a stream."""
     count = 0
     for event in events_of(reply):
-        for choice in event["choices"]:
+        for choice in event.get("choices", ()):
             delta = choice["delta"]
             count += bool(delta.get("content") or delta.get("reasoning"))
     return count

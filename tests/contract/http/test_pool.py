@@ -6,6 +6,8 @@ import pytest
 
 from backends.errors import ConnectFailed, ConnectionLost, UpstreamTimeout
 from backends.http import ClientLimits, OriginStats
+from backends.http_connection import Connection
+from backends.http_pool import Pool
 from backends.values import Deadlines, Origin
 from tests.contract.http.clients import Ask, Clients, becomes_true
 from tests.fakes.raw_server import Peer, serve
@@ -279,30 +281,53 @@ async def test_cancelled_wait_leaves_the_line(ask: Ask) -> None:
         await third
 
 
-@pytest.mark.parametrize("granted", ["connection", "slot"])
-async def test_what_was_granted_to_a_cancelled_wait_goes_to_the_next(
-    ask: Ask, granted: str
+async def test_slot_granted_to_a_cancelled_wait_goes_to_the_next(ask: Ask) -> None:
+    async def script(peer: Peer) -> None:
+        request = await peer.request()
+        if request.body == b"1":
+            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+            await peer.until_gone()
+        await peer.reply(request.body)
+
+    async with serve(script) as server:
+        first = await ask(server.origin, [b"1"], max_connections=1)
+        second = asyncio.create_task(ask(server.origin, [b"2"], max_connections=1))
+        third = asyncio.create_task(ask(server.origin, [b"3"], max_connections=1))
+        await asyncio.sleep(0)
+        first.abort()  # this grants the slot to the second
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert await (await third).read_all() == b"3"
+        assert ask.client.stats()[server.origin] == OriginStats(open=1, idle=1, waiting=0)
+
+
+@pytest.mark.parametrize("others", [0, 1])
+async def test_connection_granted_to_a_cancelled_wait_goes_to_the_next(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
     gate = Gate()
+    release = Pool.release
+
+    def release_and_cancel(pool: Pool, connection: Connection, now: float) -> None:
+        release(pool, connection, now)
+        second.cancel()
+
     async with serve(gate) as server:
         first = asyncio.create_task(ask(server.origin, max_connections=1))
         await gate.asked.get()
         second = asyncio.create_task(ask(server.origin, max_connections=1))
-        third = asyncio.create_task(ask(server.origin, [b"3"], max_connections=1))
+        third = [asyncio.create_task(ask(server.origin, max_connections=1)) for _ in range(others)]
         await asyncio.sleep(0)
-        if granted == "slot":
-            first.cancel()
-        else:
-            gate.open.release()
-        # Its own future is done in the very step that ends the first exchange; the task wakes later.
-        await asyncio.wait([first])
-        second.cancel()
+        monkeypatch.setattr(Pool, "release", release_and_cancel)
+        gate.open.release()
+        gate.open.release()
+        await first
         with pytest.raises(asyncio.CancelledError):
             await second
-        gate.open.release()
-        gate.open.release()
-        assert await (await third).read_all() == b"3"
+        await asyncio.gather(*third)
         assert ask.client.stats()[server.origin] == OriginStats(open=1, idle=1, waiting=0)
+        assert len(server.peers) == 1
 
 
 async def test_refused_connection_is_connect_failed_and_frees_its_slot(ask: Ask) -> None:

@@ -303,3 +303,8 @@ async def test_read_all_joins_what_came_before_and_while_it_waited(ask: Ask) -> 
         response = await ask(server.origin)
         asyncio.get_running_loop().call_soon(waiting.set)
         assert await response.read_all() == body
+
+
+async def test_reply_does_not_print_its_body(ask: Ask) -> None:
+    async with serve(answer(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")) as server:
+        assert repr(await ask(server.origin)) == "<Response 200>"

@@ -1,8 +1,11 @@
 """A request is sent twice only where that is safe, and then once more at most."""
 
+import asyncio
+
 import pytest
 
 from backends.errors import ConnectionLost
+from backends.http import OriginStats
 from tests.contract.http.clients import Ask
 from tests.fakes.raw_server import Peer, Script, serve
 
@@ -83,21 +86,43 @@ async def test_second_sending_is_the_last(ask: Ask) -> None:
         assert len(server.peers) == 2
 
 
-async def test_second_sending_uses_a_new_connection_also_where_others_are_unused(ask: Ask) -> None:
+async def test_second_sending_takes_no_connection_that_another_request_has_used(ask: Ask) -> None:
     async def script(peer: Peer) -> None:
-        number = server.peers.index(peer)
-        await peer.request()
-        await peer.reply()
-        request = await peer.request()
-        if number < 2:
-            assert request.body == b"x"
-            peer.close()
-        else:
+        while True:
+            request = await peer.request()
+            if request.body == b"end" and server.peers.index(peer) == 0:
+                peer.close()
+                return
+            await peer.reply(b"%d" % server.peers.index(peer))
+
+    async with serve(script) as server:
+        await ask.read(server.origin, max_connections=1)
+        request = ask(server.origin, [b"end"], max_connections=1, resend_safe=True)
+        first = asyncio.create_task(request)
+        await asyncio.sleep(0)  # let it take the connection, so that the second one must wait
+        second = asyncio.create_task(ask.read(server.origin, max_connections=1))
+        assert await second == b"1"
+        assert await (await first).read_all() == b"2"
+
+
+async def test_second_sending_makes_room_for_its_connection(ask: Ask) -> None:
+    both = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        while True:
+            request = await peer.request()
+            if request.body == b"end" and server.peers.index(peer) < 2:
+                peer.close()
+                return
+            await both.wait()
             await peer.reply()
 
     async with serve(script) as server:
-        held = [await ask(server.origin, method=b"HEAD") for _ in range(1)]
-        assert held[0].status == 200
-        await ask.read(server.origin)
-        response = await ask(server.origin, [b"x"], resend_safe=True, max_connections=2)
+        reads = [asyncio.create_task(ask.read(server.origin)) for _ in range(2)]
+        await server.peer(1)
+        both.set()
+        await asyncio.gather(*reads)
+        response = await ask(server.origin, [b"end"], resend_safe=True, max_connections=1)
         assert await response.read_all() == b"ok"
+        assert len(server.peers) == 3
+        assert ask.client.stats()[server.origin] == OriginStats(open=1, idle=1, waiting=0)

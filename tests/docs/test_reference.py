@@ -1,0 +1,130 @@
+"""The reference pages say what the code says."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backends import KINDS, BackendError, errors
+from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN
+from docs.reference import generate
+from gateway.errors import GatewayError
+from gateway.flow.attempt import _STATUS
+from gateway.telemetry.metrics import FAMILIES
+from gateway.usage.aborted import ERROR_CODE
+from gateway.wire.openai_chat import _UNSUPPORTED
+from gateway.wire.openai_reply import KEEP_ALIVE
+
+ROOT = Path(__file__).resolve().parents[2]
+REFERENCE = ROOT / "docs/reference"
+
+
+def page(name: str) -> str:
+    return (REFERENCE / name).read_text(encoding="utf-8")
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every table row."""
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.startswith("|-"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def family(kind: type[Exception]) -> Iterator[type[Exception]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from family(child)
+
+
+def raised(folder: str) -> set[str]:
+    """Every code that a call in `folder` names."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                found |= {
+                    word.value.value
+                    for word in node.keywords
+                    if word.arg == "code"
+                    and isinstance(word.value, ast.Constant)
+                    and isinstance(word.value.value, str)
+                }
+    return found
+
+
+@pytest.mark.parametrize("name", generate.PAGES)
+def test_a_generated_page_is_what_the_generator_writes(name: str) -> None:
+    fresh = generate.PAGES[name]()
+    assert page(name) == fresh, "run: .venv/bin/python docs/reference/generate.py"
+
+
+def test_every_error_code_is_documented_and_no_other() -> None:
+    known = raised("gateway")
+    known |= {kind.code for kind in family(GatewayError) if issubclass(kind, GatewayError)}
+    known |= {kind.code for kind in family(BackendError) if issubclass(kind, BackendError)}
+    known.add(ERROR_CODE)
+    text = page("errors.md")
+    assert known - set(re.findall(r"`([a-z0-9_]+)`", text)) == set()
+    documented = {cells[1].strip("`") for cells in rows(text) if re.match(r"\d", cells[0])}
+    assert documented - known == set()
+
+
+def test_the_error_tables_have_the_status_and_type_of_the_code() -> None:
+    documented = {cells[1].strip("`"): cells for cells in rows(page("errors.md"))}
+    for kind in family(GatewayError):
+        assert issubclass(kind, GatewayError)
+        if kind.code in documented and kind.code != "upstream_error":
+            status, _, typ = documented[kind.code][:3]
+            assert (int(status), typ.strip("`")) == (kind.status, kind.type)
+    for failure in family(BackendError):
+        assert issubclass(failure, BackendError)
+        if failure.try_next:
+            assert int(documented[failure.code][0]) == _STATUS.get(failure.code, 502)
+
+
+def test_the_tree_of_upstream_errors_is_drawn_in_full() -> None:
+    assert errors.__doc__ is not None
+    drawn = set(re.findall(r"[├└]── (\w+)", errors.__doc__))
+    assert drawn == {kind.__name__ for kind in family(BackendError)} - {"BackendError"}
+
+
+def test_every_metric_is_documented_with_its_type_and_no_other() -> None:
+    documented = {
+        cells[0].strip("`"): cells[1] for cells in rows(page("metrics.md")) if "`" in cells[0]
+    }
+    assert documented == {name: kind for name, (kind, _) in FAMILIES.items()}
+
+
+def test_the_field_table_is_the_adapters_own() -> None:
+    table = [cells for cells in rows(page("api.md")) if len(cells) == 5]
+    kinds = [name.strip("`") for name in table[0][1:]]
+    assert set(kinds) == set(KINDS)
+    documented = {cells[0].strip("`"): cells[1:] for cells in table[1:]}
+    assert documented.pop("any other") == ["dropped"] * len(kinds)
+    fields = set().union(*(kind.quirks.forwarded for kind in KINDS.values()))
+    assert documented.keys() == fields
+    for field, fates in documented.items():
+        for kind, fate in zip(kinds, fates, strict=True):
+            sent = field in KINDS[kind].quirks.forwarded
+            assert fate == ("sent" if sent else "dropped"), (field, kind)
+
+
+def test_every_field_with_a_fate_of_its_own_is_named() -> None:
+    named = set(re.findall(r"`([a-z_.]+)`", page("api.md")))
+    assert _UNSUPPORTED.keys() | GATEWAY_ONLY <= named
+    assert WRITTEN - {"stream_options"} <= named
+    assert "stream_options.include_usage" in named
+
+
+def test_the_keep_alive_comment_is_as_documented() -> None:
+    assert f"    {KEEP_ALIVE.decode().strip()}\n" in page("api.md")
+
+
+def test_every_header_of_ours_is_documented() -> None:
+    sent = set()
+    for path in (ROOT / "gateway").rglob("*.py"):
+        sent |= set(re.findall(r"[\"'](x-[a-z-]+)[\"']", path.read_text(encoding="utf-8")))
+    assert sent
+    assert sent <= set(re.findall(r"`(x-[a-z-]+)`", page("api.md")))

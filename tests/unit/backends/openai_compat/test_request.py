@@ -1,0 +1,188 @@
+"""A call becomes a body with the caller's fields as they came, or as the endpoint's row says."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Raw
+
+from backends import KINDS, Call, Endpoint, Secret
+from backends.openai_compat import MOONSHOT, NOVITA, OPENAI_COMPAT, VLLM, Quirks
+from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN
+from backends.openai_compat.request import body, headers
+
+ROWS = {"moonshot": MOONSHOT, "novita": NOVITA, "openai_compat": OPENAI_COMPAT, "vllm": VLLM}
+EVERYWHERE = {
+    *("messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "stop"),
+    *("reasoning_effort", "prompt_cache_key", "logprobs", "top_logprobs"),
+}
+FREE_SAMPLING = {"temperature", "top_p", "n", "presence_penalty", "frequency_penalty", "seed"}
+FATES = [  # field, the rows that forward it; all others drop it
+    *((field, set(ROWS)) for field in EVERYWHERE),
+    *((field, {"novita", "openai_compat", "vllm"}) for field in FREE_SAMPLING | {"logit_bias"}),
+    *((field, {"novita", "vllm"}) for field in ("top_k", "min_p", "repetition_penalty")),
+    ("chat_template_kwargs", {"vllm"}),
+    *((field, {"moonshot"}) for field in ("thinking", "safety_identifier")),
+    ("prompt_cache_options", {"moonshot"}),
+    *((field, set[str]()) for field in ("service_tier", "plugins", "anything", "é", '"')),
+]
+
+
+def endpoint(**more: Any) -> Endpoint:
+    return Endpoint(
+        **({"id": "e", "provider": "p", "kind": "k", "base_url": "u", "model": "m"} | more)
+    )
+
+
+def call(fields: dict[str, Any] | bytes | bytearray) -> Call:
+    raw = msgspec.json.encode(fields) if isinstance(fields, dict) else fields
+    decoded = msgspec.json.decode(raw, type=dict[str, Raw])
+    return Call(fields=decoded, stream=True, output_cap=77, request_id="gen-1")
+
+
+def sent(
+    fields: dict[str, Any] | bytes,
+    row: Quirks = OPENAI_COMPAT,
+    *,
+    stream: bool = False,
+    to: Endpoint | None = None,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    slices, dropped = body(call(fields), to or endpoint(), row, stream=stream)
+    decoded = msgspec.json.decode(b"".join(slices))
+    assert isinstance(decoded, dict)
+    members = json.loads(b"".join(slices), object_pairs_hook=list)
+    assert len(members) == len(decoded), "a member is there twice"
+    return decoded, dropped
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize(("field", "takers"), FATES)
+def test_a_field_is_forwarded_or_dropped_as_the_row_says(
+    name: str, field: str, takers: set[str]
+) -> None:
+    decoded, dropped = sent({"messages": [], field: [1, {"a": "é"}]}, ROWS[name])
+    assert decoded.get(field) == ([1, {"a": "é"}] if name in takers else None)
+    assert dropped == (() if name in takers else (field,))
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_what_is_the_gateways_business_is_not_sent_and_not_complained_of(name: str) -> None:
+    decoded, dropped = sent(dict.fromkeys(GATEWAY_ONLY, "x"), ROWS[name])
+    assert decoded.keys() & GATEWAY_ONLY == set()
+    assert dropped == ()
+
+
+def test_the_table_of_fates_covers_every_field_of_every_row() -> None:
+    for name, row in ROWS.items():
+        assert row.forwarded == {field for field, takers in FATES if name in takers}
+    assert {name: kind.quirks for name, kind in KINDS.items()} == ROWS
+
+
+@pytest.mark.parametrize(("name", "row"), ROWS.items())
+def test_what_the_adapter_writes_replaces_what_the_caller_wrote(name: str, row: Quirks) -> None:
+    theirs = dict.fromkeys(WRITTEN, 999_999)
+    to = endpoint(model="kimi", extra_fields=WRITTEN)
+    decoded, dropped = sent(theirs, row, stream=True, to=to)
+    cap = "max_completion_tokens" if name == "moonshot" else "max_tokens"
+    assert decoded == {
+        "model": "kimi",
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        cap: 77,
+    }
+    assert dropped == ()
+
+
+def test_a_request_for_a_whole_reply_has_no_stream_options() -> None:
+    assert sent({})[0] == {"model": "m", "stream": False, "max_tokens": 77}
+
+
+def test_the_endpoints_own_list_lets_further_fields_pass() -> None:
+    to = endpoint(extra_fields=frozenset({"separate_reasoning"}))
+    decoded, dropped = sent({"separate_reasoning": True, "other": 1}, to=to)
+    assert decoded["separate_reasoning"] is True
+    assert dropped == ("other",)
+
+
+def test_a_value_is_sent_byte_for_byte() -> None:
+    raw = rb'[ {"role":"user", "content":"\u00e9\/ 1.50"},1.10, 1E2 ]'
+    slices, _ = body(call(b'{"messages":' + raw + b"}"), endpoint(), NOVITA, stream=True)
+    assert b',"messages":' + raw in b"".join(slices)
+
+
+def test_a_models_name_is_quoted() -> None:
+    assert sent({}, to=endpoint(model='a"b\\é'))[0]["model"] == 'a"b\\é'
+
+
+def test_a_small_body_is_one_piece() -> None:
+    slices, _ = body(call({"messages": ["x" * 10_000]}), endpoint(), VLLM, stream=True)
+    assert [type(piece) for piece in slices] == [bytes]
+
+
+def test_a_large_body_is_not_copied() -> None:
+    theirs = bytearray(msgspec.json.encode({"messages": ["x" * 50_000], "seed": 1}))
+    slices, _ = body(call(theirs), endpoint(), VLLM, stream=True)
+    (large,) = [piece for piece in slices if len(piece) > 1000]
+    assert isinstance(large, memoryview)
+    theirs[theirs.index(b"xxx")] = ord("y")
+    assert bytes(large).startswith(b'["yxx')
+    assert msgspec.json.decode(b"".join(slices))["messages"] == ["y" + "x" * 49_999]
+
+
+def test_the_pieces_of_a_large_body_are_one_document() -> None:
+    fields = {"messages": ["é" * 20_000], "tools": [{"a": "b" * 20_000}], "x": 1}
+    decoded, dropped = sent(fields, stream=True)
+    assert decoded["messages"] == fields["messages"]
+    assert decoded["tools"] == fields["tools"]
+    assert dropped == ("x",)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=5,
+)
+NAMES = st.sampled_from(sorted(WRITTEN | GATEWAY_ONLY | {field for field, _ in FATES}))
+
+
+@given(
+    st.dictionaries(NAMES | st.text(max_size=4), VALUES, max_size=8),
+    st.sampled_from(sorted(ROWS)),
+    st.frozensets(NAMES, max_size=4),
+    st.booleans(),
+)
+def test_every_body_is_json_and_every_field_has_one_fate(
+    fields: dict[str, Any],
+    name: str,
+    extra: frozenset[str],
+    stream: bool,  # noqa: FBT001 - hypothesis passes by position
+) -> None:
+    to = endpoint(extra_fields=extra)
+    decoded, dropped = sent(fields, ROWS[name], stream=stream, to=to)
+    written = decoded.keys() & WRITTEN
+    forwarded = decoded.keys() - WRITTEN
+    assert {"model", "stream", ROWS[name].cap_field} <= written
+    assert forwarded | set(dropped) | WRITTEN | GATEWAY_ONLY >= fields.keys()
+    assert not forwarded & set(dropped)
+    assert {field: fields[field] for field in forwarded} == {
+        field: decoded[field] for field in forwarded
+    }
+
+
+def test_the_key_goes_into_the_header_and_nowhere_else() -> None:
+    to = endpoint(api_key=Secret("sk-secret"))
+    assert b"Authorization: Bearer sk-secret\r\n" in headers(to)
+    slices, _ = body(call({"messages": []}), to, OPENAI_COMPAT, stream=True)
+    assert b"sk-secret" not in b"".join(slices)
+    assert b"Authorization" not in headers(endpoint())
+
+
+def test_headers_are_lines_without_the_empty_one() -> None:
+    lines = headers(endpoint(api_key=Secret("k"))).split(b"\r\n")
+    assert lines.pop() == b""
+    assert all(b": " in line for line in lines)
+    assert b"Content-Type: application/json" in lines
+    assert b"Accept-Encoding: identity" in lines

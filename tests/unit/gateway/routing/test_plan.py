@@ -1,0 +1,180 @@
+"""Where a call may go, in which order, and why not elsewhere."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.routing.plan import Needs, UsualPlan, output_cap, plan, prompt_bound
+from gateway.values import Candidate, EndpointHealth, Exclusion, Plan
+from tests.builders import MODEL, book, candidate
+
+NOW = 1000.0
+
+
+def planned(
+    *candidates: Candidate,
+    needs: Needs | None = None,
+    health: dict[str, EndpointHealth] | None = None,
+    max_attempts: int = 4,
+) -> Plan:
+    return plan(
+        MODEL,
+        candidates,
+        needs or Needs(prompt_bytes=100),
+        health or {},
+        now=NOW,
+        max_attempts=max_attempts,
+    )
+
+
+def names(result: Plan) -> list[str]:
+    return [entry.candidate.endpoint.provider for entry in result.entries]
+
+
+@pytest.mark.parametrize(
+    ("unfit", "needs", "reason"),
+    [
+        (candidate("x", price=None), Needs(prompt_bytes=1), "unpriced"),
+        (
+            candidate("x", currency="CNY"),
+            Needs(prompt_bytes=1, currency="USD"),
+            "budget_currency",
+        ),
+        (candidate("x", kind="moonshot"), Needs(prompt_bytes=1, choices=2), "multiple_choices"),
+        (candidate("x", context_length=10), Needs(prompt_bytes=161), "context_length"),
+        (candidate("x", max_output=10), Needs(prompt_bytes=1, max_tokens=11), "max_output"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_unfit_endpoint_is_left_out_with_its_reason(
+    unfit: Candidate, needs: Needs, reason: str
+) -> None:
+    result = planned(unfit, candidate("fit"), needs=needs)
+    assert names(result) == ["fit"]
+    assert result.excluded == (Exclusion("x/kimi", reason),)
+
+
+@pytest.mark.parametrize(
+    ("barely", "needs"),
+    [
+        (candidate("x", currency="CNY"), Needs(prompt_bytes=1)),
+        (candidate("x", kind="moonshot"), Needs(prompt_bytes=1, choices=1)),
+        (candidate("x", context_length=10), Needs(prompt_bytes=160)),
+        (candidate("x", max_output=10), Needs(prompt_bytes=1, max_tokens=10)),
+    ],
+)
+def test_an_endpoint_that_barely_fits_is_in(barely: Candidate, needs: Needs) -> None:
+    assert names(planned(barely, needs=needs)) == ["x"]
+
+
+def test_where_none_writes_as_much_as_asked_all_are_in_with_what_they_can() -> None:
+    needs = Needs(prompt_bytes=1, max_tokens=500)
+    assert names(planned(candidate("a"), candidate("b"), needs=needs)) == ["a", "b"]
+
+
+def test_an_endpoint_that_is_out_anyhow_sets_no_measure_for_output() -> None:
+    roomy_but_unpriced = candidate("x", price=None, max_output=1000)
+    needs = Needs(prompt_bytes=1, max_tokens=500)
+    assert names(planned(roomy_but_unpriced, candidate("a"), needs=needs)) == ["a"]
+
+
+def test_the_given_order_is_kept() -> None:
+    result = planned(candidate("a"), candidate("b"), candidate("c"))
+    assert names(result) == ["a", "b", "c"]
+    assert {entry.reason for entry in result.entries} == {"cheapest first"}
+
+
+def test_an_endpoint_that_failed_lately_goes_last_until_its_time_is_over() -> None:
+    health = {
+        "a/kimi": EndpointHealth(open_until=NOW + 1),
+        "b/kimi": EndpointHealth(open_until=NOW),
+    }
+    result = planned(candidate("a"), candidate("b"), candidate("c"), health=health)
+    assert names(result) == ["b", "c", "a"]
+    assert result.entries[-1].reason == "failed lately: tried last"
+
+
+def test_endpoints_beyond_the_attempts_are_named() -> None:
+    result = planned(candidate("a"), candidate("b"), candidate("c"), max_attempts=2)
+    assert names(result) == ["a", "b"]
+    assert result.excluded == (Exclusion("c/kimi", "max_attempts"),)
+
+
+def test_an_endpoint_that_failed_lately_does_not_crowd_out_a_good_one() -> None:
+    health = {"a/kimi": EndpointHealth(open_until=NOW + 1)}
+    result = planned(candidate("a"), candidate("b"), health=health, max_attempts=1)
+    assert names(result) == ["b"]
+
+
+candidates = st.lists(
+    st.builds(
+        candidate,
+        st.sampled_from(["a", "b", "c"]),
+        price=st.sampled_from([("1", "2"), ("1", "2"), None]),
+        currency=st.sampled_from(["USD", "USD", "CNY"]),
+        kind=st.sampled_from(["openai_compat", "moonshot"]),
+        context_length=st.sampled_from([10, 1000]),
+        max_output=st.sampled_from([5, 100]),
+    ),
+    min_size=1,
+    max_size=4,
+)
+needs_of_a_call = st.builds(
+    Needs,
+    prompt_bytes=st.sampled_from([0, 160, 161, 16_000, 16_001]),
+    max_tokens=st.sampled_from([None, 5, 6, 100, 101]),
+    choices=st.sampled_from([1, 2]),
+    currency=st.sampled_from([None, "USD", "CNY"]),
+)
+
+
+@given(found=candidates, needs=needs_of_a_call, attempts=st.integers(1, 4))
+def test_the_usual_plan_is_only_used_where_it_is_the_plan(
+    found: list[Candidate], needs: Needs, attempts: int
+) -> None:
+    usual = UsualPlan(MODEL, tuple(found), max_attempts=attempts)
+    if usual.fits(needs):
+        assert usual.plan == planned(*found, needs=needs, max_attempts=attempts)
+
+
+def test_the_usual_plan_is_used_for_a_usual_call() -> None:
+    usual = UsualPlan(MODEL, (candidate("a"), candidate("b")), max_attempts=4)
+    assert usual.fits(Needs(prompt_bytes=900, max_tokens=100, currency="USD"))
+
+
+@pytest.mark.parametrize(("asked", "cap"), [(None, 50), (1, 1), (50, 50), (100, 100), (101, 100)])
+def test_the_output_cap_is_what_is_asked_for_as_far_as_it_can_go(
+    asked: int | None, cap: int
+) -> None:
+    assert output_cap(candidate(default_output=50, max_output=100), asked) == cap
+
+
+def test_a_default_above_the_most_is_cut() -> None:
+    assert output_cap(candidate(default_output=200, max_output=100), None) == 100
+
+
+def test_a_prompt_is_bound_by_its_bytes_and_by_the_context() -> None:
+    narrow = candidate(context_length=1000)
+    assert prompt_bound(narrow, 10, media=False) == 10
+    assert prompt_bound(narrow, 2000, media=False) == 1000
+    assert prompt_bound(narrow, 10, media=True) == 1000
+
+
+def test_a_book_puts_the_cheapest_first_and_the_unpriced_last() -> None:
+    made = book(
+        candidate("unpriced", price=None),
+        candidate("dear-prompt", price=("2", "1")),  # 7: a prompt weighs three times its output
+        candidate("dear-output", price=("1", "3")),  # 6
+        candidate("same-b", price=("1", "1")),
+        candidate("same-a", price=("1", "1")),
+    )
+    order = [c.endpoint.provider for c in made.candidates(MODEL)]
+    assert order == ["same-a", "same-b", "dear-output", "dear-prompt", "unpriced"]
+
+
+def test_a_book_knows_only_what_is_served() -> None:
+    made = book(candidate(), candidate(model="own/model"))
+    assert made.resolve("own/model") == "own/model"
+    assert made.resolve("other/model") is None
+    assert made.candidates("other/model") == ()
+    assert list(made.models) == [MODEL, "own/model"]
