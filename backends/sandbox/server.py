@@ -232,7 +232,7 @@ class SandboxServer:
         except BadDirectiveError as error:
             refusal = self.dialect.refusal(Failure.BAD_REQUEST, f"sandbox: {error}")
             return refusal_steps(refusal, headers)
-        except DecodeError as error:
+        except (DecodeError, UnicodeDecodeError) as error:
             fault = self.faults.take(chat=True)
             refusal = self.dialect.refusal(Failure.BAD_REQUEST, f"invalid body: {error}")
             return _struck(self.dialect, fault, headers) or refusal_steps(refusal, headers)
@@ -307,7 +307,7 @@ class SandboxServer:
         elif request.method == "POST":
             try:
                 messages = json.decode(request.body, type=ChatRequest).messages or []
-            except DecodeError as error:
+            except (DecodeError, UnicodeDecodeError) as error:
                 return self.dialect.refusal(Failure.BAD_REQUEST, f"invalid body: {error}")
             body = self.dialect.post(request.path, messages)
         return self.dialect.refusal(Failure.UNKNOWN_PATH) if body is None else body

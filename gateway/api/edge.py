@@ -5,7 +5,7 @@ each such request becomes a `NativeExchange` and a task that runs the flow. Ever
 ASGI application as before. It adds what the stock protocol lacks: limits on the size and time of a
 request's head, a time limit on uploads and on callers who do not read, and errors in OpenAI's shape.
 
-The hooks are private to uvicorn, so its minor version is pinned, and `tests/contract/test_edge.py`
+The hooks are private to uvicorn, so its minor version is pinned, and `tests/contract/edge`
 holds what this module relies on. See `docs/decisions/0007-inference-edge.md`.
 """
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from backends import Event, Finish, Piece, Text, Usage
+from backends.errors import BadReply
 from gateway.values import Basis, UsageView
 
 _json = msgspec.json.Encoder().encode
@@ -194,7 +195,11 @@ class _Message:
             self.logprobs.append(piece.logprobs)
 
     def _add_tools(self, raw: Raw) -> None:
-        for position, part in enumerate(_decode_tools(raw)):
+        try:
+            fragments = _decode_tools(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise BadReply(f"a tool call in no known form: {error}") from None
+        for position, part in enumerate(fragments):
             index = position if part.index is None else part.index
             whole = self.tools.get(index)
             if whole is None:
@@ -204,6 +209,8 @@ class _Message:
                 whole.function.name = whole.function.name or part.function.name
                 more = part.function.arguments
                 if bytes(more) not in {b"", b"null"}:
+                    if bytes(more)[:1] != b'"':
+                        raise BadReply("the arguments of a tool call are not a string")
                     before = bytes(whole.function.arguments)
                     joined = before[:-1] + bytes(more)[1:] if before else bytes(more)
                     whole.function.arguments = Raw(joined)
@@ -242,7 +249,10 @@ def _joined(pieces: list[Raw]) -> bytes | Raw:
         return pieces[0] if pieces else b"null"
     whole = _LogProbs()
     for piece in pieces:
-        part = _decode_logprobs(piece)
+        try:
+            part = _decode_logprobs(piece)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue  # not worth an answer that is complete and paid for
         if part.content is not None:
             whole.content = (whole.content or []) + part.content
         if part.refusal is not None:
@@ -273,7 +283,11 @@ class WholeEncoder:
         return [message.finish for message in self._messages.values()]
 
     def add(self, events: Iterable[Event]) -> None:
-        """Take in more of the answer."""
+        """Take in more of the answer.
+
+        Raises:
+            BadReply: a tool call is in no form that could be put together.
+        """
         for event in events:
             if isinstance(event, Usage):
                 self.usage = event

@@ -150,7 +150,7 @@ def test_what_the_provider_calls_the_callers_fault_is_not_tried_elsewhere(stage:
 def test_a_silent_provider_is_bridged_by_comments(stage: Stage) -> None:
     answer = stage.ask(chat("[[wait=350]] Hello!", stream=True))
     comments = answer.body.partition(b"data: ")[0].split(b"\n\n")[:-1]
-    assert 2 <= len(comments) <= 4
+    assert len(comments) >= 2
     assert all(comment.startswith(b": ") for comment in comments)
     assert answer.events[-1] == "[DONE]"
     with stage.client().chat.completions.create(

@@ -12,7 +12,11 @@ from tests.fakes.stage import K26, LINEAR, TEAM, Response, Stage, chat
 from tests.fakes.wire import connect, post
 
 MILLION = Decimal(1_000_000)
-NOVITA = (Decimal("0.8"), Decimal("3.4"), Decimal("0.16"))  # in, out, cache read; packaged, 2026-11-22
+NOVITA = (
+    Decimal("0.8"),
+    Decimal("3.4"),
+    Decimal("0.16"),
+)  # in, out, cache read; packaged, 2026-11-22
 MOONSHOT = (Decimal("0.95"), Decimal(4), Decimal("0.16"))
 
 
@@ -163,7 +167,7 @@ async def test_a_caller_who_leaves_before_the_first_token_pays_nothing(stage: St
 
 def test_a_budget_that_cannot_cover_the_worst_case_refuses_and_says_so(stage: Stage) -> None:
     key = stage.new_key("--budget", "0.001")
-    answer = stage.ask(chat(max_tokens=1000), key=key)  # 1000 × $4/M is $0.004 at the dearer one
+    answer = stage.ask(chat(max_tokens=1000), key=key)  # at $4 a million, the dearer one: $0.004
     assert answer.status == 402
     error = answer.document["error"]
     assert (error["code"], error["type"]) == ("budget_exceeded", "insufficient_quota")
@@ -180,14 +184,14 @@ def test_requests_that_race_never_overspend_a_budget(stage: Stage) -> None:
     stage.administer("teams", "create", team)
     stage.administer("budgets", "set", "--team", team, "0.0080", "--period", "total")
     key = stage.new_key(team=team)
-    body = chat("[[n=300,wait=30]] race", model=LINEAR, max_tokens=4096)
+    body = chat("[[n=300,wait=5]] race", model=LINEAR, max_tokens=4096)
 
     def run(_: int) -> Response:
         return stage.ask(body, key=key)
 
     served: list[Response] = []
     with ThreadPoolExecutor(16) as pool:
-        for _ in range(20):
+        for _ in range(60):
             answers = list(pool.map(run, range(16)))
             assert {answer.status for answer in answers} <= {200, 402}
             good = [answer for answer in answers if answer.status == 200]
@@ -202,7 +206,9 @@ def test_requests_that_race_never_overspend_a_budget(stage: Stage) -> None:
 
 def test_a_failed_request_gives_its_hold_back(stage: Stage) -> None:
     key = stage.new_key("--budget", "0.03")
-    body = chat("[[fault=error503]]", model="tests/error503-other", max_tokens=4000)  # up to $0.0243
+    body = chat(
+        "[[fault=error503]]", model="tests/error503-other", max_tokens=4000
+    )  # up to $0.0243
     for _ in range(3):
         assert stage.ask(body, key=key).status == 503
     assert stage.metrics()["tidegate_budget_holds"] == 0

@@ -10,7 +10,9 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolPara
 from tests.fakes.stage import K26, LINEAR, Stage
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello!"}]
-ANSWER = "This is Tidegate's sandbox of Novita AI, not a model. The last user message has 6 characters."
+ANSWER = (
+    "This is Tidegate's sandbox of Novita AI, not a model. The last user message has 6 characters."
+)
 REASONING = "These words stand for reasoning."
 WEATHER: ChatCompletionToolParam = {
     "type": "function",
@@ -46,9 +48,7 @@ def test_a_whole_answer(stage: Stage) -> None:
 @pytest.mark.parametrize("include_usage", [True, False, None])
 def test_a_streamed_answer(stage: Stage, include_usage: bool | None) -> None:  # noqa: FBT001 - a parameter
     options: Any = (
-        {}
-        if include_usage is None
-        else {"stream_options": {"include_usage": include_usage}}
+        {} if include_usage is None else {"stream_options": {"include_usage": include_usage}}
     )
     with stage.client().chat.completions.create(
         model=K26, messages=HELLO, stream=True, **options
@@ -134,7 +134,7 @@ def test_a_streamed_tool_call_is_the_same_as_a_whole_one(stage: Stage, model: st
 
 
 def test_an_answer_in_a_json_schema(stage: Stage) -> None:
-    schema = {
+    schema: dict[str, object] = {
         "type": "object",
         "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
         "required": ["name", "age"],
@@ -216,7 +216,11 @@ def test_each_failure_has_the_class_that_openais_client_gives_it(stage: Stage) -
     assert refused.value.code == "request_refused"
 
     with pytest.raises(openai.RateLimitError) as limited:
-        create(stage.client(), "[[fault=error429_rate,retry_after=7]]", model="tests/error429_rate-other")
+        create(
+            stage.client(),
+            "[[fault=error429_rate,retry_after=7]]",
+            model="tests/error429_rate-other",
+        )
     assert limited.value.code == "rate_limited"
     assert limited.value.response.headers["retry-after"] == "7"
 
@@ -229,11 +233,10 @@ def test_each_failure_has_the_class_that_openais_client_gives_it(stage: Stage) -
 
 def test_a_failure_in_mid_stream_is_raised_and_not_an_end(stage: Stage) -> None:
     text: list[str] = []
+    tag = "[[fault=cut,after=8]]"
+    chunks = create(stage.client(), tag, model="tests/cut-other", stream=True)
     with pytest.raises(openai.APIError) as broke:
-        for chunk in create(
-            stage.client(), "[[fault=cut,after=8]]", model="tests/cut-other", stream=True
-        ):
-            text += [choice.delta.content or "" for choice in chunk.choices]
+        text.extend(c.delta.content or "" for chunk in chunks for c in chunk.choices)
     assert "".join(text) == "This is"
     assert broke.value.code == "connection_lost"
     assert "charged" in broke.value.message

@@ -22,7 +22,7 @@ from gateway.wire.errors import error_body, error_headers
 
 _TEXT = [(b"content-type", b"text/plain")]
 PIECE = b"x" * 65_536
-LARGE = 24 * 1024 * 1024
+LARGE = 48 * 1024 * 1024
 
 
 class EdgeServer:
@@ -161,7 +161,7 @@ async def serve(**limits: Any) -> AsyncIterator[EdgeServer]:
         for listening in running.servers:
             listening.close()
         for connection in list(running.server_state.connections):
-            connection.transport.abort()  # type: ignore[union-attr] # none of them is a WebSocket
+            connection.transport.abort()
         tasks = list(running.server_state.tasks)
         for task in tasks:
             task.cancel()

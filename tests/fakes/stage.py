@@ -98,12 +98,12 @@ class Stage:
         self._up.callback(self.loop.close)
         for server in (self.moonshot, self.novita, self.vllm):
             self.loop.run(server.start())
-            self._up.callback(lambda server=server: self.loop.run(server.aclose()))
+            self._up.callback(self._close, server)
         self.gateway = GatewayProcess(self._folder, self._settings())
         self.loop.run(self.gateway.__aenter__())
         self._up.callback(lambda: self.loop.run(self.gateway.__aexit__(None, None, None)))
         self.loop.run(self.gateway.start())
-        self.loop.run(self.gateway.administer("teams", "create", TEAM))
+        self.administer("teams", "create", TEAM)
         self.key = self.loop.run(self.gateway.administer("keys", "create", "--team", TEAM))
         return self
 
@@ -114,6 +114,9 @@ class Stage:
         trace: TracebackType | None,
     ) -> None:
         self._up.close()
+
+    def _close(self, server: SandboxServer) -> None:
+        self.loop.run(server.aclose())
 
     def _settings(self) -> dict[str, Any]:
         known = [
@@ -131,13 +134,27 @@ class Stage:
             "context_length": 8192,
             "max_output": 4096,
         }
+        first: dict[str, Any] = {
+            "provider": "first",
+            "kind": "novita",
+            "server": self.novita,
+            "model": K26,
+            "price": ("1", "2"),
+        }
+        second: dict[str, Any] = {
+            "provider": "second",
+            "kind": "moonshot",
+            "server": self.moonshot,
+            "model": "kimi-k2.6",
+            "price": ("3", "6"),
+        }
         pairs = [
             endpoint
             for fault in FaultName
             for name in (fault, f"{fault}-stream", f"{fault}-other")
             for endpoint in (
-                _endpoint(name, "first", "novita", self.novita, K26, ("1", "2")),
-                _endpoint(name, "second", "moonshot", self.moonshot, "kimi-k2.6", ("3", "6")),
+                _endpoint(name, **first),
+                _endpoint(name, **second),
             )
         ]
         return {
@@ -220,6 +237,7 @@ class Stage:
 
 def _endpoint(
     name: str,
+    *,
     provider: str,
     kind: str,
     server: SandboxServer,
@@ -238,7 +256,7 @@ def _endpoint(
         "price": {"input": price[0], "output": price[1]},
         "context_length": 262_144,
         "max_output": 4096,
-        "timeouts": {"connect": 2.0, "first_byte": 0.4, "idle": 0.4},
+        "timeouts": {"connect": 2.0, "first_byte": 0.8, "idle": 0.8},
     }
 
 

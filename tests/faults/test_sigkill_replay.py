@@ -15,7 +15,7 @@ from tests.unit.gateway.usage.samples import CARD, NOW_MS, OTHER_CARD, opened, o
 
 pytestmark = pytest.mark.faults
 
-GENERATIONS = 12_000
+GENERATIONS = 8_000  # sixteen batches of a replay, the last four of them requests that died
 KILLS = 6
 
 
@@ -58,9 +58,10 @@ async def test_kills_during_replay_book_everything_once(tmp_path: Path) -> None:
         dead_journal(gateway.journal)
         journalled = Journalled({}, {}, set())
         journalled.add(gateway.journal)
-        in_time = [await killed_in_replay(gateway, random) for _ in range(KILLS)]
-        assert sum(in_time) > KILLS // 2, in_time
-        assert booked(gateway.data) < GENERATIONS
+        kills = 0
+        while await killed_in_replay(gateway, random):  # each gets at least one batch further
+            kills += 1
+        assert kills >= KILLS
 
         await gateway.start()
         assert len(journals(gateway.journal)) == 1  # that of the process that runs

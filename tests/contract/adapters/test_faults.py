@@ -114,7 +114,7 @@ async def test_silence_in_a_whole_reply_ends_at_the_idle_deadline(upstream: Upst
 
 
 async def test_the_total_time_ends_an_answer_that_goes_on(upstream: Upstream) -> None:
-    ended = await upstream.ask("[[n=10000,pace=5,think=0]]", timeout=0.1)
+    ended = await upstream.ask("[[n=10000,pace=5,think=0]]", timeout=0.8)
     assert isinstance(ended.error, UpstreamTimeout)
     assert ended.error.phase == "total"
     assert ended.answer.content

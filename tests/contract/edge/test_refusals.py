@@ -150,15 +150,15 @@ async def test_a_head_that_drips_is_answered_408_at_its_time() -> None:
             answer = await wire.answer()
         dripping.cancel()
         await asyncio.wait([dripping])
-        assert 0.15 < loop.time() - started < 1.0
+        assert 0.15 < loop.time() - started < 3.0
         assert_refusal(answer, 408, "request_timeout")
         assert_identified(answer)
 
 
 async def test_a_later_head_has_the_same_limit_of_time() -> None:
-    async with edge_server.serve(head_timeout=0.1) as server, connect(server.port) as wire:
+    async with edge_server.serve(head_timeout=0.3) as server, connect(server.port) as wire:
         assert (await wire.ask(post("/echo", b"x"))).status == 200
-        await asyncio.sleep(0.2)  # idle for longer than a head may take: nothing is due yet
+        await asyncio.sleep(0.5)  # idle for longer than a head may take: nothing is due yet
         await wire.send(b"POST /echo HTTP/1.1\r\n")
         async with asyncio.timeout(5):
             assert_refusal(await wire.answer(), 408, "request_timeout")
@@ -215,10 +215,10 @@ async def test_a_body_that_stops_arriving_is_answered_408(chunked: bool) -> None
 
 
 async def test_a_body_that_goes_on_arriving_has_no_limit_of_time() -> None:
-    async with edge_server.serve(body_timeout=0.15) as server, connect(server.port) as wire:
+    async with edge_server.serve(body_timeout=0.4) as server, connect(server.port) as wire:
         await wire.send(post("/echo", b"abcdef")[:-6])
         for byte in b"abcdef":
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
             await wire.send(bytes([byte]))
         assert (await wire.answer()).body == b"abcdef"
 

@@ -26,17 +26,20 @@ class Ask:
         max_connections: int = 8,
         resend_safe: bool = False,
     ) -> Response:
-        return await self.client.request(
-            origin,
-            method=method,
-            target=b"/v1/x?y=1",
-            headers=b"Accept-Encoding: identity\r\n",
-            body=body,
-            deadlines=deadlines,
-            timeout=timeout,
-            max_connections=max_connections,
-            resend_safe=resend_safe,
-        )
+        async with asyncio.timeout(
+            10
+        ):  # a deadline that fails to hold must not pass by its own length
+            return await self.client.request(
+                origin,
+                method=method,
+                target=b"/v1/x?y=1",
+                headers=b"Accept-Encoding: identity\r\n",
+                body=body,
+                deadlines=deadlines,
+                timeout=timeout,
+                max_connections=max_connections,
+                resend_safe=resend_safe,
+            )
 
     async def read(self, origin: Origin, *, max_connections: int = 8) -> bytes:
         """A whole exchange."""

@@ -68,6 +68,17 @@ async def test_first_byte_counts_from_the_end_of_the_upload(ask: Ask) -> None:
         assert await response.read_all() == b"ok"
 
 
+async def test_silence_after_the_upload_is_bounded_by_first_byte(ask: Ask) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.until_gone()
+
+    async with serve(script, receive_buffer=65_536) as server:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await ask(server.origin, [LARGE], deadlines=Deadlines(first_byte=0.1))
+        assert (caught.value.phase, caught.value.seconds) == ("first_byte", 0.1)
+
+
 async def test_early_refusal_of_an_upload_is_read_and_its_connection_closed(ask: Ask) -> None:
     async def script(peer: Peer) -> None:
         await peer.reader.readuntil(b"\r\n\r\n")

@@ -95,8 +95,8 @@ async def test_connection_is_closed_after_such_a_reply(ask: Ask, reply: bytes) -
     async with serve(script) as server:
         for number in range(2):
             assert await ask.read(server.origin) == b"ok"
+            assert ask.client.stats()[server.origin] == OriginStats(open=0, idle=0, waiting=0)
             await (await server.peer(number)).gone.wait()
-        assert ask.client.stats()[server.origin] == OriginStats(open=0, idle=0, waiting=0)
 
 
 @pytest.mark.parametrize("event", ["end", "reset", "bytes"])

@@ -6,6 +6,7 @@ import pytest
 
 from backends.errors import ConnectionLost
 from backends.http import OriginStats
+from backends.values import Deadlines
 from tests.contract.http.clients import Ask
 from tests.fakes.raw_server import Peer, Script, serve
 
@@ -122,7 +123,13 @@ async def test_second_sending_makes_room_for_its_connection(ask: Ask) -> None:
         await server.peer(1)
         both.set()
         await asyncio.gather(*reads)
-        response = await ask(server.origin, [b"end"], resend_safe=True, max_connections=1)
+        response = await ask(
+            server.origin,
+            [b"end"],
+            deadlines=Deadlines(connect=1),  # well before the unused connection would be too old
+            max_connections=1,
+            resend_safe=True,
+        )
         assert await response.read_all() == b"ok"
         assert len(server.peers) == 3
         assert ask.client.stats()[server.origin] == OriginStats(open=1, idle=1, waiting=0)

@@ -31,10 +31,10 @@ def test_line_ends_may_be_mixed_in_one_stream() -> None:
 
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 def test_every_cut_into_two_reads_gives_the_same_payloads(end: bytes) -> None:
-    lines = (b": hi", b"", b"event: chunk", 'data: {"t":"é🌊"}'.encode(), b"", b"data: b", b"", b"")
-    stream = end.join(lines)
+    lines = (b": hi", b"", b"event: x", 'data: {"t":"é🌊"}'.encode(), b"", b"data: b", b"data: c")
+    stream = end.join((*lines, b"", b""))
     for at in range(len(stream) + 1):
-        assert payloads(stream[:at], stream[at:]) == ['{"t":"é🌊"}'.encode(), b"b"], at
+        assert payloads(stream[:at], stream[at:]) == ['{"t":"é🌊"}'.encode(), b"b\nc"], at
 
 
 def test_an_event_is_given_as_soon_as_its_blank_line_is_there() -> None:
@@ -108,6 +108,7 @@ STREAMS = st.lists(
 @given(STREAMS, st.lists(st.integers(0, 120), max_size=12))
 @example(b"data: a\r\n\r\ndata: b\r\n\r\n", [8, 9, 10, 11])
 @example(b"data: a\n\r\n\r", [8, 9, 10])
+@example(b"data: a\r\ndata: b\r\n\r\n", [8])
 def test_any_cutting_of_any_bytes_gives_the_same_payloads(stream: bytes, cuts: list[int]) -> None:
     places = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
     reads = [stream[a:b] for a, b in pairwise(places)]

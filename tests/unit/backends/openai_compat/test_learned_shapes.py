@@ -218,6 +218,32 @@ def test_a_quote_in_the_text_costs_a_decoding_and_no_more() -> None:
     assert events == [Text(raw) for raw in (b"a", rb"\"b\"", b"c", rb"d\\", b"e", rb"f\\n")]
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"finish_reason": "stop"},
+        {"index": 1},
+        {"logprobs": {"content": []}},
+        {"usage": {"prompt_tokens": 1, "completion_tokens": 1}},
+    ],
+)
+def test_a_chunk_that_says_more_than_its_text_is_decoded_each_time(more: dict[str, Any]) -> None:
+    reader, events = Counting(), list[Event]()
+    for text in ("a", "b", "c"):
+        reader.read(Wire().write({"content": text}, **more), events)
+    assert reader.decoded == 3
+    assert read([Wire().write({"content": text}, **more) for text in "abc"], learning=True) == (
+        read([Wire().write({"content": text}, **more) for text in "abc"], learning=False)
+    )
+
+
+def test_two_choices_in_one_chunk_are_decoded_each_time() -> None:
+    one = [{"index": 0, "delta": {"content": "x"}}, {"index": 1, "delta": {"content": "y"}}]
+    other = [{"index": 0, "delta": {"content": "z"}}, one[1]]
+    payloads = [json.dumps({"choices": choices}).encode() for choices in (one, other)]
+    assert [len(events) for events in read(payloads, learning=True).events] == [2, 2]
+
+
 def test_usage_in_every_chunk_is_always_told() -> None:
     counts = ({"prompt_tokens": 1, "completion_tokens": n} for n in (1, 2, 2, 1))
     events = read([Wire(usage=usage).text("a") for usage in counts], learning=True).events

@@ -21,8 +21,11 @@ EVERYWHERE = {
 }
 FREE_SAMPLING = {"temperature", "top_p", "n", "presence_penalty", "frequency_penalty", "seed"}
 FATES = [  # field, the rows that forward it; all others drop it
-    *((field, set(ROWS)) for field in EVERYWHERE),
-    *((field, {"novita", "openai_compat", "vllm"}) for field in FREE_SAMPLING | {"logit_bias"}),
+    *((field, set(ROWS)) for field in sorted(EVERYWHERE)),
+    *(
+        (field, {"novita", "openai_compat", "vllm"})
+        for field in sorted(FREE_SAMPLING | {"logit_bias"})
+    ),
     *((field, {"novita", "vllm"}) for field in ("top_k", "min_p", "repetition_penalty")),
     ("chat_template_kwargs", {"vllm"}),
     *((field, {"moonshot"}) for field in ("thinking", "safety_identifier")),

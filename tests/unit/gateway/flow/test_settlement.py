@@ -181,6 +181,16 @@ async def test_an_answer_that_broke_off_unseen_is_our_cost() -> None:
     assert outcome.attempts[0].cost == EXACT
 
 
+async def test_tool_calls_that_cannot_be_put_together_are_the_providers_failure() -> None:
+    gateway = rig()
+    gateway.script("a", [[piece(tool_calls=[{"index": "x"}])], [END], [USAGE]])
+    exchange = await gateway.ask(chat())
+    outcome = assert_settled_once(gateway, ZERO)
+    assert (exchange.status, exchange.error["code"]) == (502, "bad_reply")
+    assert (outcome.result, outcome.error_code) == (Result.FAILED, "bad_reply")
+    assert gateway.backend.replies[0].aborted
+
+
 @pytest.mark.parametrize(
     ("error", "result"),
     [

@@ -9,6 +9,7 @@ from msgspec import Raw
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from backends import Event, Finish, Piece, Usage
+from backends.errors import BadReply
 from gateway.values import Basis, UsageView
 from gateway.wire.openai_reply import DONE, StreamEncoder, WholeEncoder
 from pricing import Money, Quantities
@@ -168,6 +169,21 @@ def test_fragments_of_tool_calls_are_merged() -> None:
     assert json.loads(calls["c2"]["arguments"]) == {"q": "ü\n"}
 
 
+@pytest.mark.parametrize(
+    "calls",
+    [
+        "none",
+        [{"index": "0"}],
+        [{"index": 0, "function": {"name": "f", "arguments": {"a": 1}}}],
+        [{"index": 0, "function": {"name": 5, "arguments": "{}"}}],
+    ],
+)
+def test_tool_calls_in_no_known_form_are_the_providers_fault(calls: Any) -> None:
+    encoder = WholeEncoder()
+    with pytest.raises(BadReply):
+        encoder.add([piece(tool_calls=calls)])
+
+
 def test_a_tool_call_in_one_piece_needs_no_index() -> None:
     calls = [
         {"id": n, "type": "function", "function": {"name": n, "arguments": "{}"}} for n in "ab"
@@ -198,6 +214,12 @@ def test_log_probabilities_of_all_pieces_are_kept() -> None:
     assert [entry["token"] for entry in choice["logprobs"]["content"]] == ["a", "b", "c"]
     chunks = streamed(pieces)
     assert chunks[2]["choices"][0]["logprobs"]["content"][0]["token"] == "b"
+
+
+def test_log_probabilities_in_no_known_form_do_not_spoil_the_answer() -> None:
+    pieces: list[Event] = [piece(content="a", logprobs=[1]), piece(content="b", logprobs={})]
+    choice = whole(pieces, [END])["choices"][0]
+    assert choice["message"]["content"] == "ab"
 
 
 def test_a_refusal_is_kept() -> None:
