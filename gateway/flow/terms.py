@@ -71,10 +71,12 @@ def terms(plan: Plan) -> Terms:
     cards = tuple([_card(candidate) for candidate in candidates])
     currencies = {card.currency for card in cards}
     # Endpoints with the same prices and limits have the same ceiling: ask once.
-    alike = {
-        (card.id, c.context_length, c.max_output, c.default_output): _ceiling(c, card)
-        for c, card in zip(candidates, cards, strict=True)
-    }
+    alike: dict[tuple[int, ...], Ceiling] = {}
+    for candidate, card in zip(candidates, cards, strict=True):
+        one = _ceiling(candidate, card)
+        limits = (candidate.context_length, candidate.max_output, candidate.default_output)
+        prices = (one.fixed, one.per_prompt_token, one.per_output_token)
+        alike.setdefault(limits + prices, one)
     return Terms(
         currency=currencies.pop() if len(currencies) == 1 else None,
         ceilings=tuple(alike.values()),

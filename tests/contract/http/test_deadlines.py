@@ -64,6 +64,19 @@ async def test_silence_within_the_head_is_bounded_by_idle(ask: Ask) -> None:
         assert (caught.value.phase, caught.value.seconds) == ("idle", 0.05)
 
 
+async def test_idle_holds_also_where_the_first_byte_was_waited_for_longer(ask: Ask) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await asyncio.sleep(0.15)
+        await peer.send(b"HTTP/1.1 200 OK\r\nX: ")
+        await peer.until_gone()
+
+    async with serve(script) as server:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await ask(server.origin, deadlines=Deadlines(idle=0.1))
+        assert caught.value.phase == "idle"
+
+
 @pytest.mark.parametrize("read", [drained, Response.read_all])
 async def test_silence_within_the_body_is_bounded_by_idle(
     ask: Ask, read: Callable[[Response], asyncio.Future[None]]
