@@ -33,7 +33,9 @@ async def generation(
         wanted = wanted.where(generations.c.team_id == team_id)
     attempts = (
         select(ledger_entries)
-        .where(ledger_entries.c.generation_id == generation_id)
+        # By primary key: see the tables. The character after the hyphen is the full stop.
+        .where(ledger_entries.c.id > f"{generation_id}-")
+        .where(ledger_entries.c.id < f"{generation_id}.")
         .where(ledger_entries.c.corrects.is_(None))
         .order_by(ledger_entries.c.ordinal)
     )

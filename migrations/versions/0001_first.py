@@ -40,18 +40,6 @@ def upgrade() -> None:
         sa.Column("sandbox", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_generations")),
     )
-    op.create_index(
-        op.f("ix_generations_key_id_created_ms"),
-        "generations",
-        ["key_id", "created_ms"],
-        unique=False,
-    )
-    op.create_index(
-        op.f("ix_generations_team_id_created_ms"),
-        "generations",
-        ["team_id", "created_ms"],
-        unique=False,
-    )
     op.create_table(
         "installation",
         sa.Column("only", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -112,9 +100,6 @@ def upgrade() -> None:
             name=op.f("fk_ledger_entries_corrects_ledger_entries"),
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_ledger_entries")),
-    )
-    op.create_index(
-        op.f("ix_ledger_entries_generation_id"), "ledger_entries", ["generation_id"], unique=False
     )
     op.create_index(
         op.f("ix_ledger_entries_key_id_created_ms"),
@@ -216,10 +201,7 @@ def downgrade() -> None:
     op.drop_table("organisations")
     op.drop_index(op.f("ix_ledger_entries_team_id_created_ms"), table_name="ledger_entries")
     op.drop_index(op.f("ix_ledger_entries_key_id_created_ms"), table_name="ledger_entries")
-    op.drop_index(op.f("ix_ledger_entries_generation_id"), table_name="ledger_entries")
     op.drop_table("ledger_entries")
     op.drop_table("journal_files")
     op.drop_table("installation")
-    op.drop_index(op.f("ix_generations_team_id_created_ms"), table_name="generations")
-    op.drop_index(op.f("ix_generations_key_id_created_ms"), table_name="generations")
     op.drop_table("generations")
