@@ -44,6 +44,7 @@ from pricing import Catalogue, load_packaged
 _log = logging.getLogger(__name__)
 _DAY = 86_400
 _LOAD = 10.0  # seconds to read a key, and to rebuild the counters of its budgets from the ledger
+_SWEEP = 600.0  # seconds between looks for budget windows that are over
 _SETTLE = 5.0  # seconds that cancelled requests have to settle in
 
 
@@ -180,9 +181,11 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
     )
     counted.collect(_gauges(client, breaker, journal, recent, state, clock=clock))
     shipping = asyncio.create_task(shipper.run())
+    sweeping = asyncio.create_task(_sweep(state, clock))
     try:
         yield services
     finally:
+        sweeping.cancel()
         shipper.stop()
         await shipping
         await client.aclose()
@@ -192,6 +195,13 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         journal.release()
         await database.aclose()
         owner.give_back(claim)
+
+
+async def _sweep(state: MemoryState, clock: Clock) -> None:
+    """Forget the counters of windows that are over."""
+    while True:
+        await asyncio.sleep(_SWEEP)
+        await state.expire(clock.now())
 
 
 def _gauges(

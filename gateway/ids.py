@@ -1,6 +1,6 @@
 """Generation ids: sortable by time, unique over processes and restarts, cheap to make.
 
-`gen-` + 10 digits of epoch milliseconds in base 32 + 8 of the process's own random + 4 of a counter.
+`gen-` + 8 digits of epoch seconds in base 32 + 4 of a counter + 8 of the process's own random.
 """
 
 import secrets
@@ -24,7 +24,8 @@ class IdSource:
         self._clock = clock
         self._boot = _base32(secrets.randbits(40), 8)
         self._count = secrets.randbits(_COUNTER_BITS)
-        self._current = (-1, "")
+        self._second = -1
+        self._lead = ""
 
     @property
     def boot(self) -> str:
@@ -34,12 +35,11 @@ class IdSource:
     def generation(self) -> str:
         """A new generation id.
 
-        About a million ids of one process within one millisecond are distinct.
+        A million ids of one process within one second are distinct.
         """
         self._count = count = (self._count + 1) & ((1 << _COUNTER_BITS) - 1)
-        milliseconds = int(self._clock.now() * 1000)
-        known, text = self._current
-        if milliseconds != known:
-            text = "gen-" + _base32(milliseconds, 10) + self._boot
-            self._current = (milliseconds, text)
-        return text + _PAIRS[count >> 10] + _PAIRS[count & 1023]
+        second = int(self._clock.now())
+        if second != self._second:
+            self._second = second
+            self._lead = "gen-" + _base32(second, 8)
+        return self._lead + _PAIRS[count >> 10] + _PAIRS[count & 1023] + self._boot

@@ -27,6 +27,10 @@ from backends import KINDS
 from gateway.errors import ConfigurationError
 
 PREFIX = "TIDEGATE_"
+# Kubernetes gives every pod such variables for each Service, ours among them if it is so named.
+_OF_KUBERNETES = re.compile(
+    r"^TIDEGATE(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT|PORT)(_[A-Z0-9_]+)?$"
+)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -376,7 +380,7 @@ def _substituted(value: Any, variables: Mapping[str, str], where: str, faults: l
 
 def _override(tree: dict[str, Any], variables: Mapping[str, str], faults: list[str]) -> None:
     for variable in sorted(variables):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or _OF_KUBERNETES.search(variable):
             continue
         section, _, field = variable.removeprefix(PREFIX).lower().partition("__")
         known = Settings.model_fields.get(section)

@@ -27,14 +27,20 @@ class _Route(Struct, frozen=True):
     origin: Origin
     target: bytes
     headers: bytes
+    form: request.Form
 
 
-def route(endpoint: Endpoint, path: str = "/chat/completions") -> _Route:
+def route(endpoint: Endpoint, quirks: Quirks, path: str = "/chat/completions") -> _Route:
     """Where an endpoint's requests go."""
     url = urlsplit(endpoint.base_url)
     port = url.port or (443 if url.scheme == "https" else 80)
     origin = Origin(url.scheme, url.hostname or "", port)
-    return _Route(origin, (url.path.rstrip("/") + path).encode(), request.headers(endpoint))
+    return _Route(
+        origin,
+        (url.path.rstrip("/") + path).encode(),
+        request.headers(endpoint),
+        request.form(endpoint, quirks),
+    )
 
 
 class OpenAICompatBackend(Backend):
@@ -53,9 +59,9 @@ class OpenAICompatBackend(Backend):
     async def open(self, call: Call, endpoint: Endpoint, *, timeout: float) -> Reply:
         where = self._routes.get(endpoint.id)
         if where is None:
-            where = self._routes[endpoint.id] = route(endpoint)
+            where = self._routes[endpoint.id] = route(endpoint, self.quirks)
         stream = call.stream or not endpoint.native_non_stream
-        slices, dropped = request.body(call, endpoint, self.quirks, stream=stream)
+        slices, dropped = request.body(call, where.form, stream=stream)
         response = await self._client.request(
             where.origin,
             method=b"POST",

@@ -173,6 +173,9 @@ class ChunkReader:
             raise classify_event(chunk.error)
         if self.upstream_id is None:
             self.upstream_id = chunk.id
+        if chunk.choices is None and chunk.usage is None:
+            self.malformed += 1  # JSON, but nothing that a stream of chat chunks may hold
+            return
         for choice in chunk.choices or []:
             piece = _piece(choice.index, choice.delta or {}, choice.logprobs)
             if piece is not None:

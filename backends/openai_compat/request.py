@@ -1,12 +1,16 @@
 """From a neutral call to the bytes of an OpenAI-style request."""
 
+from collections.abc import Mapping
+
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN, Quirks
 from backends.values import Call, Endpoint
 
 _SMALL = 16_384  # bytes; below this, one joined piece costs less than many slices
+
+_UNTOLD = WRITTEN | GATEWAY_ONLY  # left out without a word: the gateway acts on them itself
 
 _quote = msgspec.json.Encoder().encode
 
@@ -24,29 +28,54 @@ def headers(endpoint: Endpoint) -> bytes:
     return b"".join(lines)
 
 
+class Form(Struct, frozen=True):
+    """What is the same in every body sent to one endpoint.
+
+    Attributes:
+        streamed: the beginning of a request for a stream, up to the value of the output cap.
+        whole: the same for a whole reply.
+        names: forwarded fields, each with the bytes that go before its value.
+    """
+
+    streamed: bytes
+    whole: bytes
+    names: Mapping[str, bytes]
+
+
+def form(endpoint: Endpoint, quirks: Quirks) -> Form:
+    """How requests to this endpoint are written."""
+    lead = b'{"model":%b,"stream":%%b,"%b":' % (
+        _quote(endpoint.model).replace(b"%", b"%%"),
+        quirks.cap_field.encode(),
+    )
+    return Form(
+        streamed=lead % b'true,"stream_options":{"include_usage":true}',
+        whole=lead % b"false",
+        names={
+            name: b",%b:" % _quote(name)
+            for name in (quirks.forwarded | endpoint.extra_fields) - WRITTEN
+        },
+    )
+
+
 def body(
-    call: Call, endpoint: Endpoint, quirks: Quirks, *, stream: bool
+    call: Call, form: Form, *, stream: bool
 ) -> tuple[list[bytes | memoryview], tuple[str, ...]]:
     """The JSON body in slices, and the names of the caller's fields that were left out.
 
     The caller's message content is not decoded and, in large requests, not copied.
     """
-    start = b'{"model":%b,"stream":%b,"%b":%d' % (
-        _quote(endpoint.model),
-        b'true,"stream_options":{"include_usage":true}' if stream else b"false",
-        quirks.cap_field.encode(),
-        call.output_cap,
-    )
-    pieces: list[bytes | Raw] = [start]
+    lead = form.streamed if stream else form.whole
+    pieces: list[bytes | Raw] = [lead + b"%d" % call.output_cap]
     dropped: list[str] = []
     size = 0
-    forwarded, extra = quirks.forwarded, endpoint.extra_fields
+    named = form.names.get
     for name, raw in call.fields.items():
-        if (name in forwarded or name in extra) and name not in WRITTEN:
-            pieces.append(b",%b:" % _quote(name))
-            pieces.append(raw)
-            size += len(memoryview(raw))
-        elif name not in WRITTEN and name not in GATEWAY_ONLY:
+        before = named(name)
+        if before is not None:
+            pieces += (before, raw)
+            size += len(raw)
+        elif name not in _UNTOLD:
             dropped.append(name)
     pieces.append(b"}")
     if size < _SMALL:

@@ -240,9 +240,10 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._in_head = False
         self._due = 0.0
-        handler = None
-        if method == b"POST":
-            handler = self.edge.routes.get(self.url.partition(b"?")[0])
+        if not self.url.startswith(b"/"):
+            self.url = _origin_form(self.url)
+        path = self.url.partition(b"?")[0]
+        handler = self.edge.routes.get(path) if method == b"POST" else None
         if handler is None:
             url, headers = self.url, self.headers
             super().on_message_begin()
@@ -254,7 +255,7 @@ class EdgeProtocol(HttpToolsProtocol):
         earlier: RequestResponseCycle | None = self.cycle
         exchange = NativeExchange(
             self,
-            NativeHead(self.url.partition(b"?")[0], self.headers),
+            NativeHead(path, self.headers),
             keep_alive=not self.http_10 and self.parser.should_keep_alive(),
             expect=self.expect_100_continue,
         )
@@ -372,6 +373,16 @@ class EdgeProtocol(HttpToolsProtocol):
         """Whether a request of this connection is not answered yet."""
         newest: RequestResponseCycle | None = self.cycle
         return newest is not None and not newest.response_complete
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target in absolute form, which servers must take (RFC 9112, 3.2.2)."""
+    if not target.lower().startswith((b"http://", b"https://")):
+        return target
+    parsed = httptools.parse_url(target)
+    path = parsed.path or b"/"
+    query = parsed.query or b""
+    return path + b"?" + query if query else path
 
 
 def _size(protocol: HttpToolsProtocol) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from types import TracebackType
 from typing import Self
 
-from backends import BackendError
+from backends import BackendError, Finish
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.flow.attempt import Chosen, Walker
 from gateway.flow.settle import (
@@ -63,7 +63,11 @@ class Admission:
         services.metrics.in_flight += 1
         # Not awaited: it is written at the end of this tick. A process that dies before has sent the
         # caller nothing, so at worst what a provider bills for those microseconds goes unseen.
-        lines.begin(services.journal, _opened(ticket, held), ticket.terms.cards)
+        try:
+            lines.begin(services.journal, _opened(ticket, held), ticket.terms.cards)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, None)
+            raise
         return self
 
     def _holds(self) -> tuple[BudgetHold, ...]:
@@ -96,7 +100,7 @@ class Admission:
             Ending(
                 result=Result.SUCCESS,
                 status=200,
-                finish=finishes[0] if finishes else None,
+                finish=min(finishes, key=_index) if finishes else None,
                 last=last,
                 chosen=chosen,
             )
@@ -222,6 +226,10 @@ class Admission:
                 self._services.metrics.add(metrics.MALFORMED, where, malformed)
             if unstated:
                 self._services.metrics.add(metrics.NO_USAGE, where)
+
+
+def _index(finish: Finish) -> int:
+    return finish.index
 
 
 def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:

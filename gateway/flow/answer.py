@@ -28,6 +28,7 @@ class Answer:
         "_last",
         "_loop",
         "_timer",
+        "encoder",
         "generation_id",
         "request_id",
         "status",
@@ -40,6 +41,7 @@ class Answer:
         self.request_id = _request_id(theirs) or generation_id
         self.status: int | None = None  # HTTP status sent; None until the head went out
         self.streaming = False
+        self.encoder: StreamEncoder | None = None  # once a stream is being relayed
         self._exchange = exchange
         self._headers = [
             (b"x-generation-id", generation_id.encode()),
@@ -116,7 +118,7 @@ class Answer:
         )
         self._exchange.finish(body)
 
-    def fail(self, error: GatewayError, encoder: StreamEncoder | None = None) -> None:
+    def fail(self, error: GatewayError) -> None:
         """Tell of a failure: as a reply of its own, or inside a stream that has begun.
 
         A stream that fails ends without `[DONE]`.
@@ -127,8 +129,8 @@ class Answer:
             body = error_body(error)
             self._exchange.start(error.status, error_headers(error) + self._headers, len(body))
             self._exchange.finish(body)
-        elif encoder is not None:
-            self._exchange.finish(encoder.failure(error_object(error)))
+        elif self.encoder is not None:
+            self._exchange.finish(self.encoder.failure(error_object(error)))
         else:
             self._exchange.finish(b"data: " + error_body(error) + b"\n\n")
 

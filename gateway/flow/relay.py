@@ -41,15 +41,19 @@ async def stream(
     model: str,
     created: int,
     include_usage: bool,
+    most: int,
 ) -> None:
-    """Relay a reply as it comes. A failure from here on is told inside the stream."""
+    """Relay a reply as it comes. A failure from here on is told inside the stream.
+
+    `most`: pieces that the answer may have: what was held covers no more.
+    """
     encoder = StreamEncoder(
         generation_id=answer.generation_id,
         created=created,
         model=model,
         provider=chosen.attempt.entry.candidate.endpoint.provider,
     )
-    admission.encoder = encoder
+    admission.encoder = answer.encoder = encoder
     admission.chosen = chosen
     progress = _Progress(admission)
     reply, events = chosen.reply, chosen.events
@@ -60,6 +64,8 @@ async def stream(
             await noted
         while events:
             data = encoder.encode(events)
+            if encoder.deltas > most:
+                raise _over_cap(most)
             if data:
                 answer.stream(data)
                 if exchange.congested:
@@ -67,7 +73,7 @@ async def stream(
             events = await reply.next()
     except BackendError as error:
         await admission.broke_off(error, 200)
-        answer.fail(_broken(chosen, error, answer), encoder)
+        answer.fail(_broken(chosen, error, answer))
         return
     finally:
         progress.close()
@@ -76,9 +82,9 @@ async def stream(
 
 
 async def whole(
-    chosen: Chosen, admission: Admission, answer: Answer, *, model: str, created: int
+    chosen: Chosen, admission: Admission, answer: Answer, *, model: str, created: int, most: int
 ) -> None:
-    """Collect a reply and send it in one piece."""
+    """Collect a reply and send it in one piece. `most` as in `stream`."""
     encoder = WholeEncoder()
     admission.encoder = encoder
     admission.chosen = chosen
@@ -86,6 +92,8 @@ async def whole(
     try:
         while events:
             encoder.add(events)
+            if encoder.deltas > most:
+                raise _over_cap(most)
             if encoder.size > MAX_WHOLE:
                 raise BadReply(f"an answer of more than {MAX_WHOLE} bytes")
             events = await reply.next()
@@ -103,6 +111,13 @@ async def whole(
             provider=chosen.attempt.entry.candidate.endpoint.provider,
             view=view,
         )
+    )
+
+
+def _over_cap(most: int) -> BadReply:
+    return BadReply(
+        f"more than {most} pieces: the output cap was ignored",
+        public="the provider wrote more than it was asked for",
     )
 
 

@@ -18,7 +18,7 @@ from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
 from gateway.flow.settle import Ticket
 from gateway.flow.terms import TermsOfPlans
-from gateway.routing.plan import Needs, plan
+from gateway.routing.plan import Needs, output_cap, plan
 from gateway.services import Services
 from gateway.telemetry import metrics
 from gateway.values import Exchange, Plan, Principal
@@ -27,6 +27,7 @@ from gateway.wire.openai_chat import ChatRequest
 
 _log = logging.getLogger(__name__)
 _API = "chat.completions"
+_SLACK = 64  # pieces that an answer may have beyond its cap in tokens
 
 
 class ChatFlow:
@@ -42,9 +43,10 @@ class ChatFlow:
         """Answer one request. Never raises but for cancellation."""
         services = self._services
         arrived = services.clock.monotonic()
+        created_ms = int(services.clock.now() * 1000)
         answer = Answer(exchange, services.ids.generation())
         try:
-            await self._serve(exchange, answer, arrived)
+            await self._serve(exchange, answer, arrived, created_ms)
         except GatewayError as error:
             self._refuse(exchange, answer, error)
         except asyncio.CancelledError:
@@ -72,7 +74,9 @@ class ChatFlow:
         if not exchange.gone:
             answer.fail(error)
 
-    async def _serve(self, exchange: Exchange, answer: Answer, arrived: float) -> None:
+    async def _serve(
+        self, exchange: Exchange, answer: Answer, arrived: float, created_ms: int
+    ) -> None:
         services = self._services
         authorization = exchange.head.header(b"authorization")
         principal = services.keys.lookup(authorization)
@@ -92,7 +96,7 @@ class ChatFlow:
             request=request,
             plan=planned,
             arrived=arrived,
-            created_ms=int(services.clock.now() * 1000),
+            created_ms=created_ms,
             terms=self._terms.of(planned),
         )
         limits = services.settings.request
@@ -106,7 +110,10 @@ class ChatFlow:
                 deadline=arrived + limits.total_timeout,
             )
             answer.describe(chosen)
-            created = ticket.created_ms // 1000
+            created = created_ms // 1000
+            # A piece is a token or more, but for the ends of reasoning, tool calls and the like.
+            candidate = chosen.attempt.entry.candidate
+            most = output_cap(candidate, request.max_tokens) * request.choices + _SLACK
             if request.stream:
                 await relay.stream(
                     chosen,
@@ -116,9 +123,12 @@ class ChatFlow:
                     model=planned.model,
                     created=created,
                     include_usage=request.include_usage,
+                    most=most,
                 )
             else:
-                await relay.whole(chosen, admission, answer, model=planned.model, created=created)
+                await relay.whole(
+                    chosen, admission, answer, model=planned.model, created=created, most=most
+                )
 
     def _plan(self, request: ChatRequest, principal: Principal) -> Plan:
         """Where a request may go.

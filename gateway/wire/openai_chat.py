@@ -49,6 +49,7 @@ _UNSUPPORTED = {
     "function_call": "'function_call' is OpenAI's retired form; send 'tool_choice' instead",
 }
 _REFERENCES = (b"ms://", b"http://", b"https://", b"video_url")
+_USAGE_WANTED = 'an object such as {"include_usage": true}'
 _NOTHING = (b"null", b"{}", b"[]", b'""', b"false")
 
 
@@ -138,12 +139,13 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
     usage = get("usage")
     asked = (
         stream_options is not None
-        and (o := _field(_STREAM_OPTIONS, "stream_options", stream_options, "an object"))
+        and (o := _field(_STREAM_OPTIONS, "stream_options", stream_options, _USAGE_WANTED))
         is not None
         and bool(o.include_usage)
     ) or (
         usage is not None
-        and (u := _field(_USAGE_OPTION, "usage", usage, "an object")) is not None
+        and (u := _field(_USAGE_OPTION, "usage", usage, 'an object such as {"include": true}'))
+        is not None
         and bool(u.include)
     )
     tools = get("tools")

@@ -17,6 +17,7 @@ from gateway.values import Basis, UsageView
 _json = msgspec.json.Encoder().encode
 _TEXT_TAIL = b'"},"finish_reason":null}]}\n\n'
 DONE = b"data: [DONE]\n\n"
+_NO_FINISH = Finish(0, "stop", "stop")  # of a provider that does not say why its answer ended
 KEEP_ALIVE = b": TIDEGATE PROCESSING\n\n"  # a comment: event-stream clients skip it
 
 
@@ -117,7 +118,7 @@ class StreamEncoder:
     def end(self, view: UsageView | None) -> bytes:
         """The ends of all choices, usage if wanted, and `[DONE]`."""
         parts: list[bytes] = []
-        for finish in self.finishes:
+        for finish in self.finishes or [_NO_FINISH]:
             parts += (
                 self._head,
                 b'"choices":[{"index":%d,"delta":{},' % finish.index,
@@ -152,6 +153,7 @@ def _members(items: Iterable[tuple[str, Raw | bytes]], parts: list[bytes | Raw])
     parts.append(b"{}" if comma == b"{" else b"}")
 
 
+_NULL = Raw(b"null")
 _ABSENT = Raw(b"")  # a default, as `Raw | None` would take nothing but null
 
 
@@ -173,10 +175,12 @@ _decode_tools = msgspec.json.Decoder(list[_ToolCall]).decode
 class _Message:
     """One choice as it grows."""
 
-    __slots__ = ("finish", "index", "logprobs", "other", "texts", "tools")
+    __slots__ = ("finish", "index", "logprobs", "lone", "other", "texts", "tools")
 
     def __init__(self, index: int) -> None:
         self.index = index
+        # A whole reply comes in one piece, whose members need no putting together.
+        self.lone: Piece | None = None
         self.texts: dict[str, list[bytes]] = {}
         self.other: dict[str, Raw] = {}
         self.tools: dict[int, _ToolCall] = {}
@@ -184,6 +188,22 @@ class _Message:
         self.finish = Finish(index, "stop", "stop")
 
     def add(self, piece: Piece) -> None:
+        if self.lone is not None:
+            before, self.lone = self.lone, None
+            self._take(before)
+        elif not (self.texts or self.other or self.tools or "tool_calls" in piece.delta):
+            self.lone = piece
+            return
+        self._take(piece)
+
+    def add_text(self, text: Text) -> None:
+        if self.lone is not None:
+            before, self.lone = self.lone, None
+            self._take(before)
+        name = "reasoning" if text.reasoning else "content"
+        self.texts.setdefault(name, []).append(text.text)
+
+    def _take(self, piece: Piece) -> None:
         for name, raw in piece.delta.items():
             if name == "tool_calls":
                 self._add_tools(raw)
@@ -217,9 +237,20 @@ class _Message:
 
     def encode(self, parts: list[bytes | Raw]) -> None:
         parts.append(b'{"index":%d,"message":{"role":"assistant","content":' % self.index)
+        if self.lone is not None:
+            delta = self.lone.delta
+            parts.append(delta.get("content", _NULL))
+            for name, raw in delta.items():
+                if name != "content":
+                    parts += (b",", _json(name), b":", raw)
+                    if name == "reasoning":
+                        parts += (b',"reasoning_content":', raw)
+            parts += (b'},"logprobs":', self.lone.logprobs or _NULL, b",")
+            parts += (_choice_end(self.finish), b"}")
+            return
         content = self.texts.pop("content", None)
         if content is None:
-            parts.append(self.other.pop("content", Raw(b"null")))
+            parts.append(self.other.pop("content", _NULL))
         else:
             parts += (b'"', *content, b'"')
         for name, texts in self.texts.items():
@@ -299,8 +330,7 @@ class WholeEncoder:
             if isinstance(event, Text):
                 self.deltas += 1
                 self.size += len(event.text)
-                name = "reasoning" if event.reasoning else "content"
-                message.texts.setdefault(name, []).append(event.text)
+                message.add_text(event)
             elif isinstance(event, Piece):
                 self.deltas += event.meaningful
                 self.size += sum([len(raw) for raw in event.delta.values()])

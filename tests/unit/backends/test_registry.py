@@ -64,7 +64,7 @@ def test_a_base_url_says_where_requests_go(base_url: str, origin: Origin, target
     endpoint = Endpoint(
         id="e", provider="p", kind="vllm", base_url=base_url, model="m", api_key=Secret("k")
     )
-    where = route(endpoint)
+    where = route(endpoint, KINDS["vllm"].quirks)
     assert (where.origin, where.target) == (origin, target)
     assert b"Bearer k" in where.headers
     assert "Bearer k" not in repr(endpoint)

@@ -7,7 +7,7 @@ from tests.fakes.clock import HandClock
 
 
 def test_an_id_has_its_form() -> None:
-    assert re.fullmatch(r"gen-[0-9a-hjkmnp-tv-z]{22}", IdSource(HandClock()).generation())
+    assert re.fullmatch(r"gen-[0-9a-hjkmnp-tv-z]{20}", IdSource(HandClock()).generation())
 
 
 def test_ids_of_one_moment_differ() -> None:
@@ -25,7 +25,7 @@ def test_ids_sort_by_time() -> None:
     made = []
     for _ in range(100):
         made.append(IdSource(clock).generation())
-        clock.advance(0.002)
+        clock.advance(1.0)
     clock.advance(40 * 365 * 86_400.0)
     made.append(IdSource(clock).generation())
     assert made == sorted(made)
@@ -33,4 +33,4 @@ def test_ids_sort_by_time() -> None:
 
 def test_all_ids_of_a_process_carry_its_part() -> None:
     ids = IdSource(HandClock())
-    assert ids.generation()[14:22] == ids.generation()[14:22] == ids.boot
+    assert ids.generation()[-8:] == ids.generation()[-8:] == ids.boot

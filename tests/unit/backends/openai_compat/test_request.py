@@ -12,7 +12,7 @@ from msgspec import Raw
 from backends import KINDS, Call, Endpoint, Secret
 from backends.openai_compat import MOONSHOT, NOVITA, OPENAI_COMPAT, VLLM, Quirks
 from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN
-from backends.openai_compat.request import body, headers
+from backends.openai_compat.request import body, form, headers
 
 ROWS = {"moonshot": MOONSHOT, "novita": NOVITA, "openai_compat": OPENAI_COMPAT, "vllm": VLLM}
 EVERYWHERE = {
@@ -53,7 +53,7 @@ def sent(
     stream: bool = False,
     to: Endpoint | None = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    slices, dropped = body(call(fields), to or endpoint(), row, stream=stream)
+    slices, dropped = body(call(fields), form(to or endpoint(), row), stream=stream)
     decoded = msgspec.json.decode(b"".join(slices))
     assert isinstance(decoded, dict)
     members = json.loads(b"".join(slices), object_pairs_hook=list)
@@ -112,7 +112,7 @@ def test_the_endpoints_own_list_lets_further_fields_pass() -> None:
 
 def test_a_value_is_sent_byte_for_byte() -> None:
     raw = rb'[ {"role":"user", "content":"\u00e9\/ 1.50"},1.10, 1E2 ]'
-    slices, _ = body(call(b'{"messages":' + raw + b"}"), endpoint(), NOVITA, stream=True)
+    slices, _ = body(call(b'{"messages":' + raw + b"}"), form(endpoint(), NOVITA), stream=True)
     assert b',"messages":' + raw in b"".join(slices)
 
 
@@ -121,13 +121,13 @@ def test_a_models_name_is_quoted() -> None:
 
 
 def test_a_small_body_is_one_piece() -> None:
-    slices, _ = body(call({"messages": ["x" * 10_000]}), endpoint(), VLLM, stream=True)
+    slices, _ = body(call({"messages": ["x" * 10_000]}), form(endpoint(), VLLM), stream=True)
     assert [type(piece) for piece in slices] == [bytes]
 
 
 def test_a_large_body_is_not_copied() -> None:
     theirs = bytearray(msgspec.json.encode({"messages": ["x" * 50_000], "seed": 1}))
-    slices, _ = body(call(theirs), endpoint(), VLLM, stream=True)
+    slices, _ = body(call(theirs), form(endpoint(), VLLM), stream=True)
     (large,) = [piece for piece in slices if len(piece) > 1000]
     assert isinstance(large, memoryview)
     theirs[theirs.index(b"xxx")] = ord("y")
@@ -178,7 +178,7 @@ def test_every_body_is_json_and_every_field_has_one_fate(
 def test_the_key_goes_into_the_header_and_nowhere_else() -> None:
     to = endpoint(api_key=Secret("sk-secret"))
     assert b"Authorization: Bearer sk-secret\r\n" in headers(to)
-    slices, _ = body(call({"messages": []}), to, OPENAI_COMPAT, stream=True)
+    slices, _ = body(call({"messages": []}), form(to, OPENAI_COMPAT), stream=True)
     assert b"sk-secret" not in b"".join(slices)
     assert b"Authorization" not in headers(endpoint())
 

@@ -147,9 +147,14 @@ def test_a_failure_ends_the_stream_without_done() -> None:
     assert data.endswith(b"}\n\n")
 
 
+def test_a_stream_whose_provider_names_no_end_ends_with_stop() -> None:
+    last = streamed([text("a")])[-1]["choices"][0]
+    assert (last["delta"], last["finish_reason"]) == ({}, "stop")
+
+
 def test_tool_calls_pass_through_a_stream() -> None:
     chunks = streamed([tool(0, id="c1", name="f", arguments='{"a"')], [tool(0, arguments=":1}")])
-    deltas = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[1:]]
+    deltas = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[1:3]]
     assert deltas[0]["function"] == {"name": "f", "arguments": '{"a"'}
     assert deltas[1] == {"index": 0, "function": {"arguments": ":1}"}}
 
@@ -198,7 +203,8 @@ def test_choices_are_told_apart_and_sorted() -> None:
     )
     contents = [(c["index"], c["message"]["content"]) for c in answer["choices"]]
     assert contents == [(0, "a"), (1, "bB"), (2, "c")]
-    assert [chunk["choices"][0]["index"] for chunk in streamed([piece(2, content="c")])] == [0, 2]
+    pieces = streamed([piece(2, content="c")])[:-1]
+    assert [chunk["choices"][0]["index"] for chunk in pieces] == [0, 2]
 
 
 def logprob(token: str) -> dict[str, Any]:
