@@ -124,11 +124,11 @@ async def test_an_offer_to_upgrade_is_passed_over_and_the_connection_goes_on() -
 
 
 async def test_an_empty_line_between_requests_is_passed_over() -> None:
-    async with edge_server.serve(head_timeout=0.3) as server, connect(server.port) as wire:
+    async with edge_server.serve(head_timeout=1.0) as server, connect(server.port) as wire:
         await wire.send(post("/slow", b"first"))
         await server.reached.wait()
         await wire.send(b"\r\n")
-        await asyncio.sleep(0.6)  # longer than a head may take: none has begun
+        await asyncio.sleep(1.3)  # longer than a head may take: none has begun
         server.gate.set()
         assert (await wire.answer()).body == b"first"
         assert (await wire.ask(post("/echo", b"second"))).body == b"second"
