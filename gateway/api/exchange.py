@@ -30,15 +30,20 @@ class Connection(Protocol):
 class NativeHead(Head):
     """The head of a request on a native route."""
 
-    __slots__ = ("_headers", "method", "path")
+    __slots__ = ("_by_name", "_headers", "method", "path")
 
     def __init__(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> None:
         self.method = "POST"
         self.path = path.decode("latin-1")
         self._headers = headers
+        by_name = dict(headers)
+        # Without a name that comes twice, which is the rule, look-ups need not search.
+        self._by_name = by_name if len(by_name) == len(headers) else None
 
     @override
     def header(self, name: bytes) -> bytes | None:
+        if self._by_name is not None:
+            return self._by_name.get(name)
         found: bytes | None = None
         for known, value in self._headers:
             if known == name:
@@ -53,6 +58,8 @@ class NativeHead(Head):
 
     @override
     def first(self, name: bytes) -> bytes | None:
+        if self._by_name is not None:
+            return self._by_name.get(name)
         for known, value in self._headers:
             if known == name:
                 return value
