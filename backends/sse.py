@@ -30,6 +30,9 @@ class EventReader:
         """
         if self._carriage or b"\r" in data:
             data = self._without_carriage(data)
+        elif not self._rest and data.endswith(b"\n\n") and data.find(b"\n") == len(data) - 2:
+            # One event of one line, which is what a live stream mostly brings in a read.
+            return [data[6:-2]] if data.startswith(b"data: ") else _payloads(data[:-2])
         elif self._rest:
             data = self._rest + data
         events = data.split(b"\n\n")

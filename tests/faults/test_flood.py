@@ -18,7 +18,7 @@ pytestmark = pytest.mark.faults
 
 MIB = 2**20
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-TEXT = b"x" * 4096
+TEXT = b"x" * 65_536  # large, so that a flood is not over its output cap at once
 GROWTH = 24.0  # MiB that the gateway may take for one call, whatever its upstream sends
 
 
@@ -52,7 +52,7 @@ class Flood:
     async def __call__(self, peer: Peer) -> None:
         await peer.request()
         await peer.send(HEAD)
-        events = piece(TEXT) * 16
+        events = piece(TEXT)
         while True:
             await peer.send(events)
             self.sent += len(events)
