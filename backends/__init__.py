@@ -1,7 +1,7 @@
 """Upstream side of the gateway: adapters that turn a neutral call into a provider's wire and back."""
 
 from backends.base import Backend, Reply
-from backends.errors import BackendError, BadReply, Blame, EmptyReply
+from backends.errors import BackendError, BadReply, Blame, EmptyReply, UpstreamTimeout
 from backends.http import HttpClient
 from backends.registry import KINDS, open_backends
 from backends.secret import Secret
@@ -35,6 +35,7 @@ __all__ = [
     "Reply",
     "Secret",
     "Text",
+    "UpstreamTimeout",
     "Usage",
     "open_backends",
 ]

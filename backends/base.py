@@ -1,8 +1,11 @@
 """What every adapter offers."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from backends.values import Call, Endpoint, Event
+
+Take = Callable[[list[Event]], bool]
 
 
 class Reply(Protocol):
@@ -18,8 +21,13 @@ class Reply(Protocol):
     def malformed(self) -> int:
         """Events that could not be read and were skipped."""
 
-    async def next(self) -> list[Event]:
+    async def next(self, take: Take | None = None) -> list[Event]:
         """The events that have arrived, at least one; an empty list once the reply ended well.
+
+        Args:
+            take: offered events as they arrive, from within the connection's callback, which saves
+                waking the task for each of them. What it takes (True) is not returned; with what it
+                refuses (False) this returns. It must not wait and must not raise.
 
         Raises:
             BackendError: the reply failed; nothing more will come.

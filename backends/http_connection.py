@@ -269,7 +269,10 @@ class Connection(asyncio.Protocol):
         if reply.stage >= DONE:
             self._end(response)
         elif response.parts:
-            self._deliver(response)
+            if response.sink is None:
+                self._deliver(response)
+            else:
+                self._pour(response, response.sink)
         elif not in_head:
             self._overhead += len(data)  # chunk extensions, trailers
             if self._overhead > self._limits.max_head_bytes:
@@ -291,6 +294,15 @@ class Connection(asyncio.Protocol):
         elif response.size > self._limits.high_water and not self.reading_paused:
             self.reading_paused = True
             self.transport.pause_reading()
+
+    def _pour(self, response: Response, sink: Callable[[bytes], bool]) -> None:
+        parts = response.parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        response.size = 0
+        if not sink(data):
+            response.sink = None
+            response.wake()
 
     def _end(self, response: Response) -> None:
         """The reply is complete: give the connection back if both sides can go on with it."""

@@ -1,6 +1,7 @@
 """An upstream's reply, as its reader sees it."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -35,6 +36,9 @@ class Response(Struct, eq=False):
     collected: list[bytes] | None = None  # a list while `read_all` gathers
     waiter: asyncio.Future[None] | None = None
     error: BackendError | None = None
+    # Given each piece of the body as it arrives, while it returns True: for readers to whom waking a
+    # task for every piece is too dear. Once it returns False it is forgotten, and `chunk` returns.
+    sink: Callable[[bytes], bool] | None = None
 
     @override
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ class Deadlines(Struct, frozen=True):
 
     connect: float = 5.0
     first_byte: float = 120.0
-    idle: float = 60.0
+    idle: float = 120.0
     total: float = 900.0
 
 

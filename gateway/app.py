@@ -72,13 +72,16 @@ class Books:
 
 
 async def prepare(settings: Settings) -> None:
-    """Do all that can be refused before a port is opened: folder, database, secret, endpoints.
+    """Do all that can be refused before requests are answered: folder, database, secret, endpoints.
+
+    The data folder is this process's from here on, until it ends.
 
     Raises:
         ConfigurationError: with a line for each fault.
     """
     check(settings)
     make_folder(settings.data)
+    owner.take(settings.data)
     await schema.upgrade(database_url(settings.data))
     await first_account(settings.data, with_key=False)
 
@@ -123,7 +126,7 @@ def build(settings: Settings) -> Starlette:
                 await asyncio.wait(edge.tasks, timeout=_SETTLE)
             running.clear()
 
-    app = application(Pages(lambda: running[0], catalogue.model).routes())
+    app = application(Pages(lambda: running[0], catalogue.model).routes(), IdSource(SystemClock()))
     app.router.lifespan_context = lifespan
     return app
 
@@ -131,7 +134,6 @@ def build(settings: Settings) -> Starlette:
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Services]:
     clock = SystemClock()
-    claim = owner.take(settings.data)
     secret = pepper.ensure(settings.data)
     database = Database(database_url(settings.data))
     state, recent, counted = MemoryState(), Recent(), Metrics()
@@ -146,7 +148,14 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         )
     journal = Journal(journal_folder, loop=asyncio.get_running_loop(), sync=settings.journal.sync)
     shipper = Shipper(database, journal, recent, clock=clock)
-    counters = Counters(database, state, recent, shipper.lock, clock)
+    counters = Counters(
+        database,
+        state,
+        recent,
+        shipper.lock,
+        clock,
+        grace=settings.auth.max_staleness + settings.request.total_timeout,
+    )
 
     async def load(digest: bytes) -> Principal | None:
         principal = await keys.find_principal(database, digest)
@@ -181,7 +190,7 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
     )
     counted.collect(_gauges(client, breaker, journal, recent, state, clock=clock))
     shipping = asyncio.create_task(shipper.run())
-    sweeping = asyncio.create_task(_sweep(state, clock))
+    sweeping = asyncio.create_task(_sweep(state, clock, settings.request.total_timeout))
     try:
         yield services
     finally:
@@ -194,14 +203,14 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         await shipper.finish()
         journal.release()
         await database.aclose()
-        owner.give_back(claim)
 
 
-async def _sweep(state: MemoryState, clock: Clock) -> None:
+async def _sweep(state: MemoryState, clock: Clock, longest_request: float) -> None:
     """Forget the counters of windows that are over."""
     while True:
         await asyncio.sleep(_SWEEP)
-        await state.expire(clock.now())
+        # Requests that arrived in an old window may still be admitted against it.
+        await state.expire(clock.now() - longest_request - _SWEEP)
 
 
 def _gauges(

@@ -121,8 +121,10 @@ class TimeoutSettings(_Section):
     """Deadlines towards one upstream, in seconds."""
 
     connect: Seconds = Field(5.0, description="For a connection, name look-up and TLS included.")
-    first_byte: Seconds = Field(120.0, description="From the request sent to the first byte back.")
-    idle: Seconds = Field(60.0, description="Between two bytes of an answer.")
+    first_byte: Seconds = Field(
+        120.0, description="From the request sent to the first byte back, and to the first token."
+    )
+    idle: Seconds = Field(120.0, description="Between two bytes of an answer.")
 
 
 class ProviderSettings(_Section):

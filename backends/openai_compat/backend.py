@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from typing_extensions import override
 
-from backends.base import Backend, Reply
+from backends.base import Backend, Reply, Take
 from backends.errors import BackendError, BadReply
 from backends.http import HttpClient, Response
 from backends.openai_compat import request
@@ -99,6 +99,10 @@ class OpenAICompatBackend(Backend):
         return self.quirks.classify(response.status, wait, bytes(body))
 
 
+def _refuse(_: list[Event]) -> bool:
+    return False
+
+
 class StreamReply(Reply):
     """An answer that arrives as events."""
 
@@ -108,6 +112,8 @@ class StreamReply(Reply):
         self._events = EventReader()
         self._chunks = ChunkReader()
         self._failure: BackendError | None = None
+        self._take: Take = _refuse
+        self._left: list[Event] | None = None  # what `_take` did not take
 
     @property
     @override
@@ -120,27 +126,64 @@ class StreamReply(Reply):
         return self._chunks.malformed
 
     @override
-    async def next(self) -> list[Event]:
-        if self._failure is not None:
-            raise self._failure
+    async def next(self, take: Take | None = None) -> list[Event]:
+        if (failed := self._failed()) is not None:
+            raise failed
+        response, reader = self._response, self._chunks
         events: list[Event] = []
-        reader = self._chunks
         while not events and not reader.done:
-            data = await self._response.chunk()
+            if take is not None:
+                self._take = take
+                response.sink = self._arrived
             try:
-                payloads = self._events.feed(data) if data else self._events.flush()
-                for payload in payloads:
-                    reader.read(payload, events)
-            except BackendError as error:
-                self._failure = error
-            if not data and not reader.done:
-                self._failure = self._failure or BadReply("the stream ended without [DONE]")
-            if self._failure is not None:
-                self._response.abort()
-                if events:
-                    return events  # what came before the failure is still the caller's
-                raise self._failure
+                data = await response.chunk()
+            finally:
+                response.sink = None
+            left = self._not_taken()
+            if left is not None:
+                events = left
+            else:
+                events = self._read(data)
+                if not data:
+                    self._note_end()
+            if (failed := self._failed()) is not None:
+                response.abort()
+                if not events:
+                    raise failed
+                break  # what came before the failure is still the caller's
         return events
+
+    def _failed(self) -> BackendError | None:
+        return self._failure
+
+    def _read(self, data: bytes) -> list[Event]:
+        """The events in `data`; in what is left at the end of the body, if that is empty."""
+        events: list[Event] = []
+        try:
+            for payload in self._events.feed(data) if data else self._events.flush():
+                self._chunks.read(payload, events)
+        except BackendError as error:
+            self._failure = error
+        return events
+
+    def _not_taken(self) -> list[Event] | None:
+        """What `_arrived` could not hand on, once; None if it handed on everything."""
+        left, self._left = self._left, None
+        return left
+
+    def _note_end(self) -> None:
+        """The body has ended: that is a failure unless `[DONE]` came, or something failed before."""
+        if self._failure is None and not self._chunks.done:
+            self._failure = BadReply("the stream ended without [DONE]")
+
+    def _arrived(self, data: bytes) -> bool:
+        """Called by the connection with each piece; hands events on without waking the task."""
+        events = self._read(data)
+        going_on = self._failure is None and not self._chunks.done
+        if going_on and (not events or self._take(events)):
+            return True
+        self._left = events
+        return False
 
     @override
     def abort(self) -> None:
@@ -160,8 +203,9 @@ class WholeReply:
         self.malformed = 0
         self._left = events
 
-    async def next(self) -> list[Event]:
-        """All events at once, then none."""
+    async def next(self, take: Take | None = None) -> list[Event]:
+        """All events at once, then none; nothing is left for `take`."""
+        del take
         """Everything, then nothing."""
         events, self._left = self._left, []
         return events

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
+from gateway.ids import IdSource
 from gateway.services import Services
 from gateway.usage import queries
 from gateway.values import Principal
@@ -121,18 +122,21 @@ class Pages:
         raise MethodNotAllowed("send chat completions with POST")
 
 
-def application(routes: list[Route]) -> Starlette:
+def application(routes: list[Route], ids: IdSource) -> Starlette:
     """The ASGI application, with the framework's own refusals in our shape."""
 
+    def refused(request: Request, error: GatewayError) -> Response:
+        response = error_response(error)
+        response.headers["x-request-id"] = _echo(request) or ids.generation()
+        return response
+
     async def missing(request: Request, _: Exception) -> Response:
-        return error_response(
-            NotFound(f"there is no {request.url.path} here; see the API reference", code="no_route")
-        )
+        message = f"there is no {request.url.path} here; see the API reference"
+        return refused(request, NotFound(message, code="no_route"))
 
     async def wrong_method(request: Request, _: Exception) -> Response:
-        return error_response(
-            MethodNotAllowed(f"{request.method} is not a method of {request.url.path}")
-        )
+        message = f"{request.method} is not a method of {request.url.path}"
+        return refused(request, MethodNotAllowed(message))
 
     return Starlette(routes=routes, exception_handlers={404: missing, 405: wrong_method})
 

@@ -1,6 +1,7 @@
 """The command line: one module a verb, imported when that verb is called."""
 
 import importlib
+import os
 from importlib.metadata import version
 
 import click
@@ -42,3 +43,4 @@ class _Verbs(click.Group):
 @click.version_option(version("tidegate"), prog_name="tidegate")
 def main() -> None:
     """Tidegate: the LLM gateway that you own."""
+    os.umask(0o077)  # what goes into a data folder is its owner's alone

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.server import run_server
+from gateway.cli.server import before_serving, run_server
 
 if TYPE_CHECKING:
     from gateway.accounts.bootstrap import First
@@ -49,10 +49,12 @@ def demo(data: Path, host: str, port: int) -> None:
                     "providers": providers,
                 }
             )
+            # The port first: a key that is made must be shown, and it can be shown only once.
+            listener = app.bind(settings.server)
             await app.prepare(settings)
             first = await app.first_account(settings.data, with_key=True)
-            listener = app.bind(settings.server)
             at = listener.getsockname()[1]
+            before_serving()
             return await app.serve(settings, listener, lambda: _tell(settings, first, host, at))
 
     run_server(work)

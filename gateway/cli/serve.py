@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.server import StartRefused, run_server
+from gateway.cli.server import StartRefused, before_serving, run_server
 from gateway.errors import ConfigurationError
 
 
@@ -37,6 +37,7 @@ def serve(config: Path | None, *, check: bool) -> None:
         def ready() -> None:
             click.echo(f"tidegate: listening on http://{host}:{port}", err=True)
 
+        before_serving()
         return await app.serve(settings, listener, ready)
 
     run_server(work)

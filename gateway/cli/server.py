@@ -22,16 +22,23 @@ def run_server(work: Callable[[], Coroutine[Any, Any, bool]]) -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    # The server takes both signals while it runs and raises them again after a clean stop: that
-    # second one shall not end the process with a signal's status.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _ignore)
     try:
         started = uvloop.run(work())
     except ConfigurationError as fault:
         raise StartRefused(fault) from None
     if not started:
         raise SystemExit(1)
+
+
+def before_serving() -> None:
+    """See that a clean stop is told from a crash.
+
+    The server takes both signals while it runs and raises them again after a clean stop: that second
+    one shall not end the process with a signal's status. Not earlier: until it serves, a signal ends
+    the process as it should.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ignore)
 
 
 def _ignore(_number: int, _frame: object) -> None:

@@ -6,7 +6,8 @@ from typing import Self
 
 from backends import BackendError, Finish
 from gateway.errors import BudgetExceeded, GatewayError
-from gateway.flow.attempt import Chosen, Walker
+from gateway.flow.answer import Answer
+from gateway.flow.attempt import Chosen, Walker, note_failure
 from gateway.flow.settle import (
     Counted,
     Ending,
@@ -17,11 +18,12 @@ from gateway.flow.settle import (
     settle,
 )
 from gateway.policies.budgets import holds
+from gateway.routing.plan import output_cap
 from gateway.services import Services
 from gateway.store.state import Refusal
 from gateway.telemetry import metrics
 from gateway.usage import lines
-from gateway.usage.quantify import estimate_prompt
+from gateway.usage.quantify import estimate_output, estimate_prompt
 from gateway.values import (
     AttemptRecord,
     BudgetHold,
@@ -44,12 +46,15 @@ class Admission:
         encoder: what turns its answer into bytes, and counts it.
     """
 
-    def __init__(self, services: Services, exchange: Exchange, ticket: Ticket) -> None:
+    def __init__(
+        self, services: Services, exchange: Exchange, ticket: Ticket, answer: Answer
+    ) -> None:
         self.walker = Walker(services.backends, services.breaker, services.clock)
         self.chosen: Chosen | None = None
         self.encoder: StreamEncoder | WholeEncoder | None = None
         self._services = services
         self._exchange = exchange
+        self._answer = answer
         self._ticket = ticket
         self._settled = False
 
@@ -112,7 +117,7 @@ class Admission:
         chosen = self.chosen
         if chosen is None:
             raise ValueError("no answer was chosen")
-        self._services.breaker.failed(chosen.attempt.entry.candidate.endpoint.id, error)
+        note_failure(self._services.breaker, chosen.attempt, error)
         last = self._last(
             chosen, self._consumed(), Result.FAILED, charged=self._reached_caller(), error=error
         )
@@ -142,7 +147,7 @@ class Admission:
                     id=self._ticket.generation_id,
                     ordinal=attempt.ordinal,
                     endpoint_id=attempt.entry.candidate.endpoint.id,
-                    output_tokens=encoder.deltas if self._reached_caller() else sending,
+                    output_tokens=self._estimated(encoder) if self._reached_caller() else sending,
                     started_ms=attempt.started_ms,
                     at_ms=int(services.clock.now() * 1000),
                     ttft_ms=round((chosen.first_token - attempt.started) * 1000),
@@ -154,12 +159,21 @@ class Admission:
         encoder = self.encoder
         return isinstance(encoder, StreamEncoder) and encoder.deltas > 0
 
+    def _estimated(self, encoder: StreamEncoder | WholeEncoder) -> int:
+        """Output tokens so far, should the provider not say: never more than what was held for."""
+        output = estimate_output(encoder.deltas, encoder.size)
+        if self.chosen is None:
+            return output
+        request = self._ticket.request
+        cap = output_cap(self.chosen.attempt.entry.candidate, request.max_tokens)
+        return min(output, cap * request.choices)
+
     def _consumed(self) -> Counted:
         encoder = self.encoder
         prompt_bytes = self._ticket.request.prompt_bytes
         if encoder is None:
             return counted(None, prompt_bytes, 0)
-        return counted(encoder.usage, prompt_bytes, encoder.deltas)
+        return counted(encoder.usage, prompt_bytes, self._estimated(encoder))
 
     def _last(
         self,
@@ -205,7 +219,9 @@ class Admission:
                 result=result,
                 charged=False,
             )
-        return Ending(result=result, status=status, error_code=code, last=last, chosen=chosen)
+        # What the caller saw: a stream's 200 may have gone out before it failed.
+        seen = self._answer.status or status
+        return Ending(result=result, status=seen, error_code=code, last=last, chosen=chosen)
 
     async def _settle(self, ending: Ending) -> None:
         self._settled = True

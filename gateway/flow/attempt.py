@@ -5,6 +5,8 @@ tool call that is not empty. Whatever fails before that is noted, and the next e
 but the ledger learns of it unless all fail.
 """
 
+import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,7 @@ from backends import (
     Piece,
     Reply,
     Text,
+    UpstreamTimeout,
     Usage,
 )
 from gateway.clock import Clock
@@ -28,6 +31,8 @@ from gateway.routing.plan import output_cap
 from gateway.uptime.breaker import Breaker
 from gateway.values import Plan, PlanEntry
 from gateway.wire.openai_chat import ChatRequest
+
+_log = logging.getLogger(__name__)
 
 # HTTP status for the caller when the last failure was of this kind; 502 otherwise.
 _STATUS = {"timeout": 504, "overloaded": 503, "rate_limited": 429, "connect_failed": 503}
@@ -128,6 +133,18 @@ class Walker:
         )
         reply = await self._backends[endpoint.kind].open(call, endpoint, timeout=left)
         self.reply = reply
+        late = _FirstToken(reply, attempt.started + endpoint.deadlines.first_byte, self._clock)
+        try:
+            return await self._first(attempt, reply, usage)
+        except BackendError:
+            if late.passed:
+                raise UpstreamTimeout("first_token", endpoint.deadlines.first_byte) from None
+            raise
+        finally:
+            late.close()
+
+    async def _first(self, attempt: Attempt, reply: Reply, usage: list[Usage]) -> Chosen:
+        endpoint = attempt.entry.candidate.endpoint
         events: list[Event] = []
         while batch := await reply.next():
             events += batch
@@ -146,13 +163,49 @@ class Walker:
         self.abort()
         self.failures.append(Failure(attempt, error, self._clock.monotonic(), usage))
         self.current = None
-        self._breaker.failed(attempt.entry.candidate.endpoint.id, error)
+        note_failure(self._breaker, attempt, error)
 
     def abort(self) -> None:
         """End the reply under way, if there is one."""
         if self.reply is not None:
             self.reply.abort()
             self.reply = None
+
+
+class _FirstToken:
+    """Gives a reply up that says nothing meaningful in time, however busily it says so."""
+
+    __slots__ = ("_reply", "_timer", "passed")
+
+    def __init__(self, reply: Reply, due: float, clock: Clock) -> None:
+        """`due` is on the monotonic clock."""
+        self.passed = False
+        self._reply = reply
+        wait = max(0.0, due - clock.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(wait, self._give_up)
+
+    def _give_up(self) -> None:
+        self.passed = True
+        self._reply.abort()
+
+    def close(self) -> None:
+        self._timer.cancel()
+
+
+def note_failure(breaker: Breaker, attempt: Attempt, error: BackendError) -> None:
+    """Count a failure against its endpoint, and log it if that is news.
+
+    The provider's own words stay out of the log: they may quote the prompt.
+    """
+    endpoint = attempt.entry.candidate.endpoint
+    if breaker.failed(endpoint.id, error):
+        _log.warning(
+            "endpoint %s fails: %s, HTTP status %s, %s",
+            endpoint.id,
+            error.code,
+            error.status or "-",
+            error.native_code or getattr(error, "phase", None) or type(error.__cause__).__name__,
+        )
 
 
 def _meaningful(event: Event) -> bool:

@@ -1,6 +1,7 @@
 """Budget counters, rebuilt from the ledger before the first request that needs them."""
 
 import asyncio
+import math
 
 from gateway.clock import Clock
 from gateway.policies.budgets import bucket, window
@@ -21,15 +22,37 @@ class Counters:
     """
 
     def __init__(
-        self, database: Database, state: State, recent: Recent, shipping: asyncio.Lock, clock: Clock
+        self,
+        database: Database,
+        state: State,
+        recent: Recent,
+        shipping: asyncio.Lock,
+        clock: Clock,
+        *,
+        grace: float,
     ) -> None:
-        """`shipping` is held while rows move to the ledger, so that none is counted twice."""
+        """What counters need.
+
+        Args:
+            database: where the ledger is.
+            state: where the counters are.
+            recent: what is settled and not in the ledger yet.
+            shipping: held while rows move to the ledger, so that none is counted twice.
+            clock: the time.
+            grace: seconds for which requests may still settle that were let in before a budget was set,
+                and so hold nothing in it: that long its counter is read anew again and again.
+        """
         self._database = database
         self._state = state
         self._recent = recent
         self._shipping = shipping
         self._clock = clock
-        self._loaded: set[str] = set()
+        self._grace = grace
+        self._loaded: dict[
+            str, float
+        ] = {}  # bucket to when it needs no reading any more (monotonic)
+        self._current: dict[str, str] = {}  # budget id to its bucket of now
+        self._served: set[str] = set()  # keys and teams that were let in before
 
     async def ensure(self, principal: Principal) -> None:
         """See that every budget of `principal` has its counter.
@@ -37,24 +60,32 @@ class Counters:
         Raises:
             Unavailable: the ledger cannot be read.
         """
+        now = self._clock.monotonic()
         for rule in principal.budgets:
             name = bucket(rule, self._clock.now())
-            if name not in self._loaded:
+            before = self._current.get(rule.id)
+            if before != name:
+                # Another window, or another period: what the old counter missed from here on is in the
+                # ledger, should the budget go back to it.
+                self._loaded.pop(before or "", None)
+                self._current[rule.id] = name
+            if now < self._loaded.get(name, math.inf):
                 await self._load(rule, principal, name)
+        self._served.update((principal.key_id, principal.team_id))
 
     async def _load(self, rule: BudgetRule, principal: Principal, name: str) -> None:
-        now = self._clock.now()
+        now, now_monotonic = self._clock.now(), self._clock.monotonic()
         period = window(rule.period, now)
         owner = principal.key_id if rule.scope == "key" else principal.team_id
         since_ms = period.starts_at * 1000
         async with self._shipping:
-            if name in self._loaded:
-                return
             pico = await queries.spent(self._database, rule.scope, owner, since_ms, rule.currency)
             pico += self._unshipped(rule, owner, since_ms)
             # Rounded up once per request when counted live; the exact sum here can only be smaller.
             await self._state.load(name, -(-pico // _PICOS_IN_NANO), period.resets_at)
-            self._loaded.add(name)
+            # Nobody can be under way without a hold in it, unless its owner was served before.
+            settled_from = now_monotonic + self._grace if owner in self._served else 0.0
+            self._loaded.setdefault(name, settled_from)
 
     def _unshipped(self, rule: BudgetRule, owner: str, since_ms: int) -> int:
         total = 0

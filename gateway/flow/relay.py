@@ -2,7 +2,7 @@
 
 import asyncio
 
-from backends import BackendError, BadReply, Piece, Text
+from backends import BackendError, BadReply, Event, Piece, Text
 from gateway.errors import AllAttemptsFailed
 from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
@@ -57,6 +57,16 @@ async def stream(
     admission.chosen = chosen
     progress = _Progress(admission)
     reply, events = chosen.reply, chosen.events
+
+    def take(arrived: list[Event]) -> bool:
+        """Relay events from within the upstream's callback; not while the caller is slow."""
+        if exchange.congested or encoder.deltas > most:
+            return False
+        data = encoder.encode(arrived)
+        if data:
+            answer.stream(data)
+        return True
+
     try:
         # Before the first piece goes out: should this process die, whatever came of it is charged.
         pieces = sum([type(e) is Text or (type(e) is Piece and e.meaningful) for e in events])
@@ -70,10 +80,10 @@ async def stream(
                 answer.stream(data)
                 if exchange.congested:
                     await exchange.drain()
-            events = await reply.next()
+            events = await reply.next(take)
     except BackendError as error:
         await admission.broke_off(error, 200)
-        answer.fail(_broken(chosen, error, answer))
+        answer.fail(_broken(chosen, error, answer, admission))
         return
     finally:
         progress.close()
@@ -97,8 +107,9 @@ async def whole(
             if encoder.size > MAX_WHOLE:
                 raise BadReply(f"an answer of more than {MAX_WHOLE} bytes")
             events = await reply.next()
+        encoder.check()
     except BackendError as error:
-        failure = _broken(chosen, error, answer)
+        failure = _broken(chosen, error, answer, admission)
         await admission.broke_off(error, failure.status)
         answer.fail(failure)
         return
@@ -121,12 +132,14 @@ def _over_cap(most: int) -> BadReply:
     )
 
 
-def _broken(chosen: Chosen, error: BackendError, answer: Answer) -> AllAttemptsFailed:
+def _broken(
+    chosen: Chosen, error: BackendError, answer: Answer, admission: Admission
+) -> AllAttemptsFailed:
     provider = chosen.attempt.entry.candidate.endpoint.provider
-    failure = Failure(chosen.attempt, error, 0.0)
+    failures = [*admission.walker.failures, Failure(chosen.attempt, error, 0.0)]
     kept = "what was sent of it is charged" if answer.streaming else "it is not charged"
     return AllAttemptsFailed(
         f"the answer broke off at {provider}: {error.public}; {kept}",
         code=error.code,
-        metadata={"attempts": [describe(failure)]},
+        metadata={"attempts": [describe(failure) for failure in failures]},
     )

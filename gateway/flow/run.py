@@ -100,7 +100,7 @@ class ChatFlow:
             terms=self._terms.of(planned),
         )
         limits = services.settings.request
-        async with Admission(services, exchange, ticket) as admission:
+        async with Admission(services, exchange, ticket, answer) as admission:
             if request.stream:
                 answer.keep_alive(limits.keep_alive_interval)
             chosen = await admission.walker.walk(

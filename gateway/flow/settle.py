@@ -60,13 +60,13 @@ class Counted(Struct, frozen=True):
     usage: Usage  # the same, as it is told to the caller
 
 
-def counted(usage: Usage | None, prompt_bytes: int, deltas: int) -> Counted:
+def counted(usage: Usage | None, prompt_bytes: int, output_tokens: int) -> Counted:
     """Counts of an attempt: the provider's, if it stated any that can be, else an estimate.
 
     Args:
         usage: the provider's last statement.
         prompt_bytes: size of the request's JSON.
-        deltas: pieces of answer that came.
+        output_tokens: the answer's, estimated.
     """
     if usage is not None:
         try:
@@ -74,7 +74,7 @@ def counted(usage: Usage | None, prompt_bytes: int, deltas: int) -> Counted:
         except InconsistentUsage as error:
             if error.repaired is not None:
                 return _as_told(error.repaired, min(usage.reasoning, error.repaired.output))
-    return _as_told(estimate(prompt_bytes, deltas), 0)
+    return _as_told(estimate(prompt_bytes, output_tokens), 0)
 
 
 def _as_told(quantities: Quantities, reasoning: int) -> Counted:

@@ -7,11 +7,8 @@ from pathlib import Path
 from gateway.errors import ConfigurationError
 
 
-def take(data: Path) -> int:
+def take(data: Path) -> None:
     """Claim a data folder until this process ends.
-
-    Returns:
-        The descriptor that holds the claim.
 
     Raises:
         ConfigurationError: another process has it, or the folder cannot be written.
@@ -33,9 +30,3 @@ def take(data: Path) -> int:
                 )
             ]
         ) from None
-    return descriptor
-
-
-def give_back(descriptor: int) -> None:
-    """End a claim."""
-    os.close(descriptor)

@@ -33,10 +33,14 @@ class Breaker:
         if self._records:
             self._records.pop(endpoint_id, None)
 
-    def failed(self, endpoint_id: str, error: BackendError) -> None:
-        """An attempt there failed. What the caller caused does not count."""
+    def failed(self, endpoint_id: str, error: BackendError) -> bool:
+        """An attempt there failed. What the caller caused does not count.
+
+        Returns:
+            Whether that is news: the first failure after good times, or the one that sets it aside.
+        """
         if error.blame is Blame.CALLER:
-            return
+            return False
         record = self._records.setdefault(endpoint_id, _Record())
         record.failures += 1
         over = record.failures - THRESHOLD
@@ -46,6 +50,7 @@ class Breaker:
         if pause:
             until = self._clock.monotonic() + pause
             record.health = EndpointHealth(open_until=max(until, record.health.open_until))
+        return record.failures in {1, THRESHOLD}
 
     def snapshot(self) -> Mapping[str, EndpointHealth]:
         """Endpoints with failures; empty while all is well."""

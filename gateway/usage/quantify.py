@@ -64,13 +64,21 @@ def quantify(usage: Usage) -> Quantities:
     )
 
 
-def estimate(prompt_bytes: int, output_deltas: int) -> Quantities:
+def estimate_output(deltas: int, size: int) -> int:
+    """Output tokens of an answer of which `deltas` pieces of `size` bytes together have come.
+
+    A piece is at least a token; where a provider packs several into one, four bytes count as a token.
+    """
+    return max(deltas, -(-size // _BYTES_PER_TOKEN))
+
+
+def estimate(prompt_bytes: int, output_tokens: int) -> Quantities:
     """Counts where the provider gave none. A rule of this gateway, not a tokenizer.
 
     A token for each four bytes of the prompt's JSON, rounded up, all of it fresh input; and one for
     each content, reasoning or tool-call delta that the caller was sent.
     """
-    return Quantities(fresh_input=estimate_prompt(prompt_bytes), output=output_deltas, requests=1)
+    return Quantities(fresh_input=estimate_prompt(prompt_bytes), output=output_tokens, requests=1)
 
 
 def estimate_prompt(prompt_bytes: int) -> int:

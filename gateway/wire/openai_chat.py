@@ -23,6 +23,10 @@ class _StreamOptions(Struct):
     include_usage: bool | None = None
 
 
+class _Tool(Struct):
+    type: str | None = None
+
+
 class _UsageOption(Struct):
     include: bool | None = None
 
@@ -32,6 +36,7 @@ _BOOL = msgspec.json.Decoder(bool | None).decode
 _INT = msgspec.json.Decoder(int | None).decode
 _STREAM_OPTIONS = msgspec.json.Decoder(_StreamOptions | None).decode
 _USAGE_OPTION = msgspec.json.Decoder(_UsageOption | None).decode
+_TOOLS = msgspec.json.Decoder(list[_Tool] | None).decode
 _TIER = msgspec.json.Decoder(str | None).decode
 
 # Fields that would change where a request goes, what it costs or what is kept, and that this version
@@ -48,7 +53,9 @@ _UNSUPPORTED = {
     "functions": "'functions' is OpenAI's retired form; send 'tools' instead",
     "function_call": "'function_call' is OpenAI's retired form; send 'tool_choice' instead",
 }
-_REFERENCES = (b"ms://", b"http://", b"https://", b"video_url")
+# Keys of media parts (image_url, video_url, file_url, input_audio), and escaped lower-case letters and
+# underscores, with which their names could be written otherwise.
+_MEDIA = (b"_url", b"input_audio", b"\\u005", b"\\u006", b"\\u007")
 _USAGE_WANTED = 'an object such as {"include_usage": true}'
 _NOTHING = (b"null", b"{}", b"[]", b'""', b"false")
 
@@ -78,12 +85,13 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def refers_to_media(self) -> bool:
-        """Whether media is named by reference, so that bytes do not bound the prompt's tokens.
+        """Whether the prompt may hold media, whose tokens bytes do not bound.
 
-        Searches the body: ask only where the answer matters.
+        Sees too much rather than too little: any mention of a media key counts, and any escape that
+        could spell one. Searches the body: ask only where the answer matters.
         """
         body = self.body
-        return b"_url" in body and any(mark in body for mark in _REFERENCES)
+        return any(mark in body for mark in _MEDIA)
 
 
 def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
@@ -149,6 +157,8 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
         and bool(u.include)
     )
     tools = get("tools")
+    if tools is not None:
+        _check_tools(tools)
     # The size of what becomes prompt: every field counts, so that no rendering of tools or schemas
     # by a provider's template can outgrow it.
     return ChatRequest(
@@ -198,6 +208,17 @@ def _check_messages(raw: Raw | None) -> None:
         raise InvalidRequest(
             "'messages' must hold at least one message", param="messages", code="invalid_value"
         )
+
+
+def _check_tools(raw: Raw) -> None:
+    """Refuse tools that a provider runs, and bills for, itself."""
+    for tool in _field(_TOOLS, "tools", raw, "a list of tools") or ():
+        if tool.type not in {None, "function"}:
+            raise InvalidRequest(
+                f"'tools' may hold only functions: type 'function', not {tool.type[:40]!r}",
+                param="tools",
+                code="unsupported_parameter",
+            )
 
 
 def _cap(newer: Raw | None, older: Raw | None) -> int | None:

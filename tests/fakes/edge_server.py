@@ -130,7 +130,9 @@ async def serve(**limits: Any) -> AsyncIterator[EdgeServer]:
     native = ("echo", "slow", "stream", "flood", "unread", "large")
     routes = {f"/{name}".encode(): getattr(server, name) for name in native}
     edge = Edge(routes, server.limits, IdSource(SystemClock()), server.tasks)
-    app = application([Route("/plain", server.plain), Route("/gated", server.gated)])
+    app = application(
+        [Route("/plain", server.plain), Route("/gated", server.gated)], IdSource(SystemClock())
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[dict[str, Any]]:

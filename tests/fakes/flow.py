@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from typing_extensions import override
 
 from backends import Backend, BackendError, Call, Endpoint, Event, Reply
+from backends.base import Take
 from gateway.errors import GatewayError, Unauthenticated
 from gateway.flow.run import ChatFlow
 from gateway.ids import IdSource
@@ -182,7 +183,7 @@ class ScriptedReply:
         self._clock = clock
         self._log = log
 
-    async def next(self) -> list[Event]:
+    async def next(self, take: Take | None = None) -> list[Event]:
         while self._steps:
             step = self._steps.pop(0)
             if isinstance(step, BackendError):

@@ -13,7 +13,8 @@ from typing import Any, Self
 import yaml
 
 from gateway import app
-from gateway.settings import load
+from gateway.accounts.opening import database_url, make_folder
+from gateway.store import schema
 
 PROGRAM = Path(sys.executable).with_name("tidegate")
 _READY = re.compile(r"listening on http://([\d.]+):(\d+)")
@@ -73,9 +74,9 @@ class GatewayProcess:
 
     async def first_key(self) -> str:
         """Make the data folder and the key that is in it from the beginning."""
-        settings = load(self._config)
-        await app.prepare(settings)
-        first = await app.first_account(settings.data, with_key=True)
+        make_folder(self.data)
+        await schema.upgrade(database_url(self.data))
+        first = await app.first_account(self.data, with_key=True)
         assert first.key_plaintext is not None
         return first.key_plaintext
 

@@ -17,7 +17,9 @@ MODELS = {
     "vllm": "tiny-kimi",
     "openai_compat": "moonshotai/kimi-k2.6",
 }
-HOW = ("stream", "collected", "whole")  # the last two: the caller wants it in one piece
+# "poured": a stream whose events are mostly taken as they arrive; the last two: the caller wants the
+# answer in one piece.
+HOW = ("stream", "poured", "collected", "whole")
 TOOL = {
     "type": "function",
     "function": {
@@ -84,7 +86,7 @@ class Upstream(Struct):
         call = Call(
             fields={name: Raw(msgspec.json.encode(fields[name])) for name in fields}
             | {"messages": Raw(msgspec.json.encode(messages(text)))},
-            stream=how == "stream",
+            stream=how in {"stream", "poured"},
             output_cap=cap,
             request_id="gen-1",
         )
@@ -92,7 +94,7 @@ class Upstream(Struct):
 
     async def ask(self, text: str = "Hi", how: str = "stream", **more: Any) -> Ended:
         """Ask, and read to the end, which may be an error; one before the answer is raised."""
-        return await read(await self.open(text, how, **more))
+        return await read(await self.open(text, how, **more), poured=how == "poured")
 
     def hurried(self, **seconds: float) -> "Upstream":
         """The same with shorter deadlines."""
@@ -103,11 +105,21 @@ class Upstream(Struct):
         return set(self.server._connections)
 
 
-async def read(reply: Reply) -> Ended:
-    """Read a reply to its end."""
+async def read(reply: Reply, *, poured: bool = False) -> Ended:
+    """Read a reply to its end; poured, every third batch is refused by the one who takes them."""
     events: list[Event] = []
+    offers = 0
+
+    def take(batch: list[Event]) -> bool:
+        nonlocal offers
+        offers += 1
+        if offers % 3 == 0:
+            return False
+        events.extend(batch)
+        return True
+
     try:
-        while batch := await reply.next():
+        while batch := await reply.next(take if poured else None):
             events += batch
     except BackendError as error:
         return Ended(reply, events, error)

@@ -350,3 +350,35 @@ async def test_unreadable_events_of_an_answer_are_counted() -> None:
     where = (("model", gateway.outcome.model), ("provider", "a"))
     assert gateway.metrics.value(metrics.MALFORMED, where) == 2
     assert exchange.done
+
+
+async def test_an_answer_beyond_its_cap_is_broken_off_and_what_was_sent_is_charged() -> None:
+    gateway = Rig(candidate("a", max_output=10))
+    gateway.script("a", [[text("x")]] + [[text("x")] for _ in range(200)])
+    exchange = await gateway.ask(chat(stream=True))
+    assert b"[DONE]" not in exchange.sent
+    assert b"wrote more than it was asked for" in exchange.sent
+    (attempt,) = gateway.outcome.attempts
+    assert (attempt.result, attempt.error_code) == ("failed", "bad_reply")
+    assert attempt.quantities.output == 10  # what was held for, and no more
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_whose_pieces_hold_many_tokens_is_estimated_by_its_size(
+    *, stream: bool
+) -> None:
+    gateway = Rig(candidate("a"))
+    gateway.script("a", [[text("x" * 160)], [END]])  # and no usage
+    await gateway.ask(chat(stream=stream))
+    (attempt,) = gateway.outcome.attempts
+    assert (attempt.basis, attempt.quantities.output) == ("estimated", 40)
+
+
+async def test_a_whole_answer_whose_tool_call_is_not_json_is_an_error() -> None:
+    gateway = Rig(candidate("a"))
+    call = {"index": 0, "id": "c", "function": {"name": "f", "arguments": '{"city": "Par'}}
+    gateway.script("a", [[piece(tool_calls=[call])], [END], [USAGE]])
+    exchange = await gateway.ask(chat())
+    assert exchange.status == 502
+    assert exchange.json["error"]["code"] == "bad_reply"
+    assert gateway.outcome.attempts[0].charge.pico == 0

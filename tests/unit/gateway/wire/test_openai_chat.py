@@ -168,6 +168,12 @@ def test_model_and_messages_are_required(body: str, code: str, param: str) -> No
         ("audio", '{"voice":"x"}', "unsupported_parameter"),
         ("functions", '[{"name":"f"}]', "unsupported_parameter"),
         ("function_call", '"auto"', "unsupported_parameter"),
+        ("tools", '"all"', "invalid_type"),
+        (
+            "tools",
+            '[{"type":"builtin_function","function":{"name":"$web_search"}}]',
+            "unsupported_parameter",
+        ),
     ],
 )
 def test_a_bad_field_is_named(field: str, value: str, code: str) -> None:
@@ -201,9 +207,10 @@ def test_a_refusal_never_quotes_a_prompt() -> None:
         ({"type": "text", "text": "https://example.com/"}, False),
         ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, True),
         ({"type": "image_url", "image_url": {"url": "ms://file-1"}}, True),
-        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, False),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}, True),
         ({"type": "video_url", "video_url": {"url": "ms://file-2"}}, True),
+        ({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}, True),
     ],
 )
-def test_media_by_reference_are_seen(part: dict[str, Any], refers: bool) -> None:  # noqa: FBT001 - a column
+def test_media_are_seen(part: dict[str, Any], refers: bool) -> None:  # noqa: FBT001 - a column
     assert read(chat(messages=[{"role": "user", "content": [part]}])).refers_to_media is refers
