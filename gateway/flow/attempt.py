@@ -133,6 +133,8 @@ class Walker:
         )
         reply = await self._backends[endpoint.kind].open(call, endpoint, timeout=left)
         self.reply = reply
+        if endpoint.native_non_stream and not request.stream:
+            return await self._first(attempt, reply, usage)  # it is all here already
         late = _FirstToken(reply, attempt.started + endpoint.deadlines.first_byte, self._clock)
         try:
             return await self._first(attempt, reply, usage)
