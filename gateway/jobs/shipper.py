@@ -28,7 +28,7 @@ from gateway.values import Outcome
 
 __all__ = ["Replayed", "Shipper", "replay"]
 
-INTERVAL: Final = 0.2
+INTERVAL: Final = 0.5
 BATCH: Final = 500
 BACKOFF_MAX: Final = 5.0
 ADOPT_INTERVAL: Final = 10.0

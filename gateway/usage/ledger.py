@@ -29,17 +29,17 @@ class Shipped(Struct, frozen=True):
     closed: bool = False
 
 
-# Rows in one statement. The driver gives up and takes back the interpreter's lock at each one, so that
-# rows one by one would make the event loop's thread wait as often. PostgreSQL takes 65,535 parameters
-# in a statement, SQLite 32,766.
-_ROWS = 32
+# Rows in one statement. Each statement is a journey to the driver's thread and back, and the driver gives
+# up and takes back the interpreter's lock at each: rows one by one would make the event loop's thread
+# wait as often. PostgreSQL takes 65,535 parameters in a statement, SQLite 32,766.
+_ROWS = (256, 32)
 
 
 class _Statements(Struct, frozen=True):
     generation: str
-    generations: str  # for _ROWS of them
+    generations: Mapping[int, str]  # by how many of them
     entry: str
-    entries: str
+    entries: Mapping[int, str]
     card: str
     file: str
 
@@ -60,9 +60,9 @@ def _insert(table: Table, dialect: str, conflict: str, rows: int = 1) -> str:
 _STATEMENTS = {
     dialect: _Statements(
         generation=_insert(generations, dialect, "DO NOTHING"),
-        generations=_insert(generations, dialect, "DO NOTHING", _ROWS),
+        generations={n: _insert(generations, dialect, "DO NOTHING", n) for n in _ROWS},
         entry=_insert(ledger_entries, dialect, "DO NOTHING"),
-        entries=_insert(ledger_entries, dialect, "DO NOTHING", _ROWS),
+        entries={n: _insert(ledger_entries, dialect, "DO NOTHING", n) for n in _ROWS},
         card=_insert(rate_cards, dialect, "DO NOTHING"),
         file=_insert(
             journal_files,
@@ -116,15 +116,17 @@ async def write(
 
 
 async def _insert_rows(
-    connection: AsyncConnection, many: str, one: str, rows: Sequence[Row]
+    connection: AsyncConnection, many: Mapping[int, str], one: str, rows: Sequence[Row]
 ) -> None:
-    """Insert `rows`: by `many` as far as they fill it, the rest by `one`."""
-    whole = len(rows) - len(rows) % _ROWS
-    for start in range(0, whole, _ROWS):
-        values = tuple(chain.from_iterable(rows[start : start + _ROWS]))
-        await connection.exec_driver_sql(many, values)
-    if whole < len(rows):
-        await connection.exec_driver_sql(one, list(rows[whole:]))
+    """Insert `rows`: by statements of `many` as far as they fill them, the rest by `one`."""
+    done = 0
+    for count in _ROWS:
+        while len(rows) - done >= count:
+            values = tuple(chain.from_iterable(rows[done : done + count]))
+            await connection.exec_driver_sql(many[count], values)
+            done += count
+    if done < len(rows):
+        await connection.exec_driver_sql(one, list(rows[done:]))
 
 
 async def make_durable(database: Database) -> bool:
