@@ -53,9 +53,9 @@ _UNSUPPORTED = {
     "functions": "'functions' is OpenAI's retired form; send 'tools' instead",
     "function_call": "'function_call' is OpenAI's retired form; send 'tool_choice' instead",
 }
-# Keys of media parts (image_url, video_url, file_url, input_audio), and escaped lower-case letters and
-# underscores, with which their names could be written otherwise.
-_MEDIA = (b"_url", b"input_audio", b"\\u005", b"\\u006", b"\\u007")
+# Escaped lower-case letters and underscores, with which the keys of media parts (image_url, video_url,
+# file_url, input_audio) could be written otherwise.
+_LETTER_ESCAPES = (b"\\u005", b"\\u006", b"\\u007")
 _USAGE_WANTED = 'an object such as {"include_usage": true}'
 _NOTHING = (b"null", b"{}", b"[]", b'""', b"false")
 
@@ -91,7 +91,11 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         could spell one. Searches the body: ask only where the answer matters.
         """
         body = self.body
-        return any(mark in body for mark in _MEDIA)
+        return (
+            b"_url" in body
+            or b"input_audio" in body
+            or (b"\\u00" in body and any(escape in body for escape in _LETTER_ESCAPES))
+        )
 
 
 def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
