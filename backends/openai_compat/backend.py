@@ -206,7 +206,6 @@ class WholeReply:
     async def next(self, take: Take | None = None) -> list[Event]:
         """All events at once, then none; nothing is left for `take`."""
         del take
-        """Everything, then nothing."""
         events, self._left = self._left, []
         return events
 

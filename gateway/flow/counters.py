@@ -48,9 +48,8 @@ class Counters:
         self._shipping = shipping
         self._clock = clock
         self._grace = grace
-        self._loaded: dict[
-            str, float
-        ] = {}  # bucket to when it needs no reading any more (monotonic)
+        # By bucket: from when on, on the monotonic clock, it need not be read again.
+        self._loaded: dict[str, float] = {}
         self._current: dict[str, str] = {}  # budget id to its bucket of now
         self._served: set[str] = set()  # keys and teams that were let in before
 

@@ -172,7 +172,7 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
         max_tokens=_cap(get("max_completion_tokens"), get("max_tokens")),
         choices=_choices(get("n")),
         fields=fields,
-        prompt_bytes=len(body) if tools is None else len(body) + len(memoryview(tools)),
+        prompt_bytes=len(body) if tools is None else len(body) + len(tools),
         body=body,
     )
 

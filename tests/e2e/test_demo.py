@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.store import owner
 from tests.fakes.gateway_process import PROGRAM
 
 _KEYS = ("MOONSHOT_API_KEY", "NOVITA_API_KEY")
@@ -168,6 +169,34 @@ def test_a_port_in_use_is_one_clear_line(tmp_path: Path) -> None:
     (line,) = done.stderr.splitlines()
     assert f"127.0.0.1 port {port}" in line
     assert "--port" in line
+    # No key was made that nobody was shown: the next start is the first.
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_second_gateway_on_a_folder_is_one_clear_line(tmp_path: Path) -> None:
+    owner.take(tmp_path)  # by this process, until it ends
+    done = subprocess.run(
+        [PROGRAM, "demo", "--data", tmp_path, "--port", "0"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"another gateway is running on {tmp_path}" in line
+    assert not (tmp_path / "tidegate.db").exists()  # nothing of the other one's was touched
+
+
+def test_what_is_written_to_a_folder_that_others_may_read_is_its_owners_alone(
+    tmp_path: Path,
+) -> None:
+    tmp_path.chmod(0o755)
+    subprocess.run([PROGRAM, "migrate", "--data", tmp_path], check=True, capture_output=True)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes.keys() >= {"tidegate.db", "pepper"}
+    assert set(modes.values()) == {0o600}
 
 
 @pytest.mark.parametrize("fault", ["/dev/null/data"])

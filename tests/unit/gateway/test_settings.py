@@ -84,6 +84,21 @@ def test_the_environment_counts_over_the_file(tmp_path: Path) -> None:
     assert settings.data == Path("b")
 
 
+def test_what_kubernetes_puts_into_the_environment_is_no_setting(tmp_path: Path) -> None:
+    service = {  # of a Service named tidegate, and of one named tidegate-admin
+        "TIDEGATE_SERVICE_HOST": "10.0.0.1",
+        "TIDEGATE_SERVICE_PORT": "8080",
+        "TIDEGATE_SERVICE_PORT_HTTP": "8080",
+        "TIDEGATE_PORT": "tcp://10.0.0.1:8080",
+        "TIDEGATE_PORT_8080_TCP_ADDR": "10.0.0.1",
+        "TIDEGATE_ADMIN_PORT_8080_TCP": "tcp://10.0.0.2:8080",
+    }
+    settings = load(
+        written(tmp_path, {"providers": [PROVIDER]}), service | {"TIDEGATE_SERVER__PORT": "9"}
+    )
+    assert settings.server.port == 9
+
+
 def test_overrides_count_over_everything(tmp_path: Path) -> None:
     tree = {"server": {"port": 1, "host": "::1"}, "providers": [PROVIDER]}
     settings = load(
