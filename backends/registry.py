@@ -1,5 +1,6 @@
 """Kinds of endpoint, and the adapter for each."""
 
+import secrets
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from backends.openai_compat import (
     NOVITA,
     OPENAI_COMPAT,
     VLLM,
+    CacheSalts,
     OpenAICompatBackend,
     Quirks,
 )
@@ -33,6 +35,15 @@ KINDS: Mapping[str, Kind] = {
 }
 
 
-def open_backends(client: HttpClient) -> Mapping[str, Backend]:
-    """One adapter for each kind, all on one HTTP client."""
-    return {name: OpenAICompatBackend(client, kind.quirks) for name, kind in KINDS.items()}
+def open_backends(client: HttpClient, salt_key: bytes | None = None) -> Mapping[str, Backend]:
+    """One adapter for each kind, all on one HTTP client.
+
+    Args:
+        client: what they send requests with.
+        salt_key: the secret behind cache salts, at least 16 bytes; a new one unless given, with which
+            tenants are kept apart as well but find their caches cold.
+    """
+    salts = CacheSalts(secrets.token_bytes(32) if salt_key is None else salt_key)
+    return {
+        name: OpenAICompatBackend(client, kind.quirks, salts=salts) for name, kind in KINDS.items()
+    }

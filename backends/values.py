@@ -6,6 +6,7 @@ is still the JSON-escaped bytes that the provider sent: it is never decoded on t
 """
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from msgspec import Raw, Struct
 
@@ -26,6 +27,17 @@ class Origin(Struct, frozen=True):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == default else f"{host}:{self.port}"
 
+    @classmethod
+    def of(cls, url: str) -> "Origin":
+        """The origin of an http or https URL.
+
+        Raises:
+            ValueError: its port is no port.
+        """
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        return cls(parts.scheme, parts.hostname or "", port)
+
 
 class Deadlines(Struct, frozen=True):
     """Seconds that each phase of an upstream exchange may take."""
@@ -40,7 +52,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """One model at one provider: a row of data, with its quirks by name in `kind`.
 
     `extra_fields` are request fields outside the adapter's table that this endpoint is known to take;
-    the rest of a caller's unknown fields are not sent.
+    the rest of a caller's unknown fields are not sent. `cache_isolation` says who may share cached
+    prompt prefixes at a vLLM server: a `team`, an `organisation`, or all (`none`); other kinds ignore it.
     """
 
     id: str  # "novita/moonshotai/kimi-k2.6": unique in the process
@@ -53,6 +66,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     max_connections: int = 512
     max_output: int | None = None  # most tokens that this endpoint writes
     extra_fields: frozenset[str] = frozenset()
+    cache_isolation: str = "team"
     native_non_stream: bool = False  # ask for whole replies rather than collecting a stream
     sandbox: bool = False
 
@@ -66,12 +80,17 @@ class Call(Struct, frozen=True, kw_only=True):
             adapter writes its own from the attributes here and from the endpoint.
         output_cap: tokens the answer may have; what the money hold covers.
         request_id: the gateway's generation id.
+        tenant: an opaque, stable pseudonym of the team, for fairness and cache isolation; never sent
+            upstream as it is. Empty: nobody's in particular.
+        organisation: the same of the team's organisation.
     """
 
     fields: Mapping[str, Raw]
     stream: bool
     output_cap: int
     request_id: str
+    tenant: str = ""
+    organisation: str = ""
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

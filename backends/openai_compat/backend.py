@@ -1,6 +1,7 @@
 """The adapter for every endpoint that speaks OpenAI's chat dialect."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import time
 from urllib.parse import urlsplit
@@ -12,13 +13,15 @@ from backends.base import Backend, Reply, Take
 from backends.errors import BackendError, BadReply
 from backends.http import HttpClient, Response
 from backends.openai_compat import request
+from backends.openai_compat.cache_salt import CacheSalts
 from backends.openai_compat.failures import retry_after
 from backends.openai_compat.quirks import Quirks
 from backends.openai_compat.reply import ChunkReader, read_whole
 from backends.sse import EventReader
-from backends.values import Call, Endpoint, Event, Origin
+from backends.values import Call, Endpoint, Event, Origin, Usage
 
 _MAX_ERROR_BODY = 64 * 1024
+_LAST_WORDS = 1.0  # seconds in which a provider that broke an answer off may still state its usage
 
 
 class _Route(Struct, frozen=True):
@@ -30,8 +33,13 @@ class _Route(Struct, frozen=True):
     form: request.Form
 
 
-def route(endpoint: Endpoint, quirks: Quirks, path: str = "/chat/completions") -> _Route:
-    """Where an endpoint's requests go."""
+def route(
+    endpoint: Endpoint,
+    quirks: Quirks,
+    salts: CacheSalts | None = None,
+    path: str = "/chat/completions",
+) -> _Route:
+    """Where an endpoint's requests go, and how they are written."""
     url = urlsplit(endpoint.base_url)
     port = url.port or (443 if url.scheme == "https" else 80)
     origin = Origin(url.scheme, url.hostname or "", port)
@@ -39,7 +47,7 @@ def route(endpoint: Endpoint, quirks: Quirks, path: str = "/chat/completions") -
         origin,
         (url.path.rstrip("/") + path).encode(),
         request.headers(endpoint),
-        request.form(endpoint, quirks),
+        request.form(endpoint, quirks, salts),
     )
 
 
@@ -47,19 +55,31 @@ class OpenAICompatBackend(Backend):
     """Chat completions over HTTP at endpoints of one kind."""
 
     def __init__(
-        self, client: HttpClient, quirks: Quirks, clock: Callable[[], float] = time
+        self,
+        client: HttpClient,
+        quirks: Quirks,
+        clock: Callable[[], float] = time,
+        salts: CacheSalts | None = None,
     ) -> None:
-        """`clock` gives epoch seconds: some providers send Retry-After as a date."""
+        """Make an adapter.
+
+        Args:
+            client: what it sends requests with.
+            quirks: what this kind of endpoint differs in.
+            clock: epoch seconds: some providers send Retry-After as a date.
+            salts: for kinds that know cache salts.
+        """
         self.quirks = quirks
         self._client = client
         self._clock = clock
+        self._salts = salts
         self._routes: dict[str, _Route] = {}
 
     @override
     async def open(self, call: Call, endpoint: Endpoint, *, timeout: float) -> Reply:
         where = self._routes.get(endpoint.id)
         if where is None:
-            where = self._routes[endpoint.id] = route(endpoint, self.quirks)
+            where = self._routes[endpoint.id] = route(endpoint, self.quirks, self._salts)
         stream = call.stream or not endpoint.native_non_stream
         slices, dropped = request.body(call, where.form, stream=stream)
         response = await self._client.request(
@@ -72,6 +92,7 @@ class OpenAICompatBackend(Backend):
             timeout=timeout,
             max_connections=endpoint.max_connections,
             resend_safe=self.quirks.resend_safe,
+            tenant=call.tenant,
         )
         try:
             return await self._begun(response, dropped, stream=stream)
@@ -82,12 +103,12 @@ class OpenAICompatBackend(Backend):
     async def _begun(self, response: Response, dropped: tuple[str, ...], *, stream: bool) -> Reply:
         if response.status != 200:  # noqa: PLR2004 - the one status that is an answer
             raise await self._refusal(response)
-        kind = response.header(b"content-type") or b""
+        kind = (response.header(b"content-type") or b"").lower()
         if stream and kind.startswith(b"text/event-stream"):
-            return StreamReply(response, dropped)
+            return StreamReply(response, dropped, self.quirks)
         if not kind.startswith(b"application/json"):
             raise BadReply(f"content type {kind!r}", status=200)
-        upstream_id, events = read_whole(await response.read_all())
+        upstream_id, events = read_whole(await response.read_all(), self.quirks.classify_event)
         return WholeReply(upstream_id, events, dropped)
 
     async def _refusal(self, response: Response) -> BackendError:
@@ -106,12 +127,14 @@ def _refuse(_: list[Event]) -> bool:
 class StreamReply(Reply):
     """An answer that arrives as events."""
 
-    def __init__(self, response: Response, dropped: tuple[str, ...]) -> None:
+    def __init__(self, response: Response, dropped: tuple[str, ...], quirks: Quirks) -> None:
         self.dropped = dropped
         self._response = response
+        self._end_mark = quirks.end_mark
         self._events = EventReader()
-        self._chunks = ChunkReader()
+        self._chunks = ChunkReader(quirks.classify_event)
         self._failure: BackendError | None = None
+        self._owed = False  # the answer was broken off, and its usage may still come
         self._take: Take = _refuse
         self._left: list[Event] | None = None  # what `_take` did not take
 
@@ -127,8 +150,8 @@ class StreamReply(Reply):
 
     @override
     async def next(self, take: Take | None = None) -> list[Event]:
-        if (failed := self._failed()) is not None:
-            raise failed
+        if (failure := self._failed()) is not None:
+            return await self._last_words(failure)
         response, reader = self._response, self._chunks
         events: list[Event] = []
         while not events and not reader.done:
@@ -146,24 +169,57 @@ class StreamReply(Reply):
                 events = self._read(data)
                 if not data:
                     self._note_end()
-            if (failed := self._failed()) is not None:
-                response.abort()
-                if not events:
-                    raise failed
-                break  # what came before the failure is still the caller's
+            if (failure := self._failed()) is not None:
+                if not self._owed:
+                    response.abort()
+                # What came before the failure is still the caller's.
+                return events or await self._last_words(failure)
         return events
 
     def _failed(self) -> BackendError | None:
         return self._failure
 
+    async def _last_words(self, failure: BackendError) -> list[Event]:
+        """The usage that vLLM states behind the end of an answer that it breaks off; then the failure.
+
+        Raises:
+            BackendError: the failure.
+        """
+        if self._owed:
+            self._owed = False
+            usage: list[Event] = []
+            with suppress(BackendError, TimeoutError):
+                async with asyncio.timeout(_LAST_WORDS):
+                    while not usage and not self._chunks.done:
+                        if not (data := await self._response.chunk()):
+                            break
+                        usage = self._usage_in(self._events.feed(data))
+            self._response.abort()
+            if usage:
+                return usage
+        raise failure
+
+    def _usage_in(self, payloads: Iterable[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for payload in payloads:
+            with suppress(BackendError):
+                self._chunks.read(payload, events)
+        return [event for event in events if isinstance(event, Usage)]
+
     def _read(self, data: bytes) -> list[Event]:
         """The events in `data`; in what is left at the end of the body, if that is empty."""
         events: list[Event] = []
+        payloads: Iterable[bytes] = ()
         try:
-            for payload in self._events.feed(data) if data else self._events.flush():
+            payloads = iter(self._events.feed(data) if data else self._events.flush())
+            for payload in payloads:
                 self._chunks.read(payload, events)
         except BackendError as error:
             self._failure = error
+            if self._chunks.broken_off:
+                usage = self._usage_in(payloads)
+                self._owed = not usage
+                events += usage
         return events
 
     def _not_taken(self) -> list[Event] | None:
@@ -172,9 +228,14 @@ class StreamReply(Reply):
         return left
 
     def _note_end(self) -> None:
-        """The body has ended: that is a failure unless `[DONE]` came, or something failed before."""
+        """The body has ended: that is a failure unless the answer had, or something failed before."""
         if self._failure is None and not self._chunks.done:
-            self._failure = BadReply("the stream ended without [DONE]")
+            if self._end_mark:
+                self._failure = BadReply("the stream ended without [DONE]")
+            elif not self._chunks.finished:
+                self._failure = BadReply("the stream ended without a finish reason")
+            else:
+                self._chunks.done = True
 
     def _arrived(self, data: bytes) -> bool:
         """Called by the connection with each piece; hands events on without waking the task."""

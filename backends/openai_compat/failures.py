@@ -1,6 +1,7 @@
 """From an HTTP refusal of an OpenAI-style provider to what it means."""
 
 import re
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 import msgspec
@@ -41,6 +42,10 @@ class _Inner(Struct):
     code: str | int | None = None
 
 
+class _Coded(Struct):
+    code: str | int | None = None
+
+
 class _Body(Struct):
     """All three error forms met in the wild: OpenAI's, code/reason/message, and flat."""
 
@@ -52,6 +57,7 @@ class _Body(Struct):
 
 
 _decode = msgspec.json.Decoder(_Body).decode
+_decode_code = msgspec.json.Decoder(_Coded).decode
 
 
 class Told(Struct, frozen=True):
@@ -61,7 +67,7 @@ class Told(Struct, frozen=True):
     type: str  # its error type, code or reason; empty where it gave none
 
 
-def told(body: bytes) -> Told:
+def told(body: bytes | Raw) -> Told:
     """Read an error body; whatever cannot be read gives empty strings."""
     try:
         parsed = _decode(body)
@@ -153,10 +159,13 @@ def classify(status: int, wait: float | None, body: bytes) -> BackendError:
 
 
 def classify_event(error: Raw) -> BackendError:
-    """What an `error` member inside a 200 reply means."""
+    """What an `error` member inside a 200 reply means, or a whole document that is an error."""
     said = told(b'{"error":' + bytes(error) + b"}")
+    if not said.type:
+        flat = told(error)
+        said = Told(said.message or flat.message, flat.type)
     try:
-        code = msgspec.json.decode(error, type=_Inner).code
+        code = _decode_code(error).code
     except UNREADABLE:
         code = None
     status = int(str(code)) if _STATUS.fullmatch(str(code)) else 0
@@ -167,3 +176,35 @@ def classify_event(error: Raw) -> BackendError:
         public=public_text(said.message) if kind is RequestRefused else None,
         native_code=said.type or None,
     )
+
+
+def vllm_refusal(status: int, wait: float | None, body: bytes) -> BackendError:
+    """`classify`, knowing vLLM.
+
+    Its old engine (V0, last in 0.10) answers 400 to any `cache_salt`. That field is this gateway's own,
+    so it is not the caller who is at fault; no more than the message says which field it is.
+    """
+    if status == 400 and b"Parameter 'cache_salt'" in body:  # noqa: PLR2004 - Bad Request
+        return UpstreamFault(
+            "this vLLM takes no cache_salt: use a newer one, or set cache_isolation: none",
+            status=status,
+            native_code="cache_salt_refused",
+        )
+    return classify(status, wait, body)
+
+
+def vllm_event(error: Raw) -> BackendError:
+    """`classify_event`, knowing vLLM.
+
+    Up to 0.11 it gave code 400 and type BadRequestError to whatever went wrong in a stream, the death of
+    its engine included (its `create_streaming_error_response`, read 2026-11-22). A request that is
+    itself at fault is refused before the 200, so that what comes after it is the server's.
+    """
+    found = classify_event(error)
+    if isinstance(found, RequestRefused):
+        return UpstreamFault(str(found), status=found.status, native_code=found.native_code)
+    return found
+
+
+Classify = Callable[[int, float | None, bytes], BackendError]
+ClassifyEvent = Callable[[Raw], BackendError]

@@ -5,12 +5,16 @@ adapter from the call; or *dropped*, and the caller told so. A field in none of 
 unless the endpoint's row names it in `extra_fields`.
 """
 
-from collections.abc import Callable
-
 from msgspec import Struct
 
-from backends.errors import BackendError
-from backends.openai_compat.failures import classify
+from backends.openai_compat.failures import (
+    Classify,
+    ClassifyEvent,
+    classify,
+    classify_event,
+    vllm_event,
+    vllm_refusal,
+)
 
 # Written by the adapter, or read by the gateway and of no meaning to a provider.
 WRITTEN = frozenset({"model", "stream", "stream_options", "max_tokens", "max_completion_tokens"})
@@ -47,14 +51,21 @@ class Quirks(Struct, frozen=True, kw_only=True):
         multiple_choices: whether `n` above 1 is offered.
         resend_safe: whether a request that may already have been received can be sent again without
             being billed twice.
-        classify: (HTTP status, headers, body) to the error it means.
+        end_mark: whether streams end with `[DONE]`. One that lacks it is broken; where none is sent,
+            it is one without a finish reason that is.
+        cache_salt: whether requests carry a salt that keeps one tenant's prefix cache from another's.
+        classify: (HTTP status, seconds to wait, body) to the error it means.
+        classify_event: an error inside a reply of status 200 to what it means.
     """
 
     forwarded: frozenset[str]
     cap_field: str = "max_tokens"
     multiple_choices: bool = True
     resend_safe: bool = False
-    classify: Callable[[int, float | None, bytes], BackendError] = classify
+    end_mark: bool = True
+    cache_salt: bool = False
+    classify: Classify = classify
+    classify_event: ClassifyEvent = classify_event
 
 
 OPENAI_COMPAT = Quirks(forwarded=_CORE | _SAMPLING)
@@ -68,6 +79,9 @@ VLLM = Quirks(
     forwarded=_CORE | _SAMPLING | _OPEN_WEIGHT_SAMPLING | {"chat_template_kwargs"},
     cap_field="max_tokens",
     resend_safe=True,
+    cache_salt=True,
+    classify=vllm_refusal,
+    classify_event=vllm_event,
 )
 
 # Moonshot platform documentation, stored copy of 2026-09-03, and recordings of that day: temperature,

@@ -4,24 +4,35 @@ A stream's text deltas nearly always repeat one shape, with only the text changi
 head and a fixed tail. `ChunkReader` learns that shape from the first such chunk, and cuts the text
 out of each further one by comparing both ends; JSON is decoded only where the shape does not fit:
 at the first chunk of a kind, at tool calls, at the end, at errors.
+
+Raw JSON goes on to the caller: each piece of it is seen to be valid, in UTF-8 and on one line.
 """
 
 import msgspec
 from msgspec import Raw, Struct
 
-from backends.errors import BadReply, UpstreamFault
-from backends.openai_compat.failures import UNREADABLE, classify_event
-from backends.values import Event, Finish, Piece, Text, Usage
+from backends.errors import BackendError, BadReply, UpstreamFault
+from backends.openai_compat.chunks import (
+    NOTHING,
+    Choice,
+    Chunk,
+    decode_chunk,
+    fault_in,
+    mended,
+    on_one_line,
+    usage_of,
+)
+from backends.openai_compat.failures import UNREADABLE, ClassifyEvent, classify_event
+from backends.sse import ErrorPayload
+from backends.values import Event, Finish, Piece, Text
 
 _QUOTE = 0x22
-_BACKSLASH = 0x5C
 _EMPTY = frozenset({b"null", b'""', b"[]"})
-_ABSENT = Raw(b"")  # a default, as `Raw | None` would take nothing but null
-_NOTHING = (b"", b"null")
 _MEANINGFUL = frozenset({"content", "reasoning", "reasoning_content", "tool_calls", "refusal"})
 
 # Names under which providers stream reasoning text: Moonshot and Novita `reasoning_content`
-# (recordings of 2026-08 and 2026-09), vLLM 0.32 and OpenRouter `reasoning` (measured 2026-11-22).
+# (recordings of 2026-08 and 2026-09), older vLLM too; vLLM 0.32 and OpenRouter `reasoning` (measured
+# 2026-11-22). Where both come they say the same, and one counts.
 _REASONING_KEYS = ("reasoning_content", "reasoning")
 
 _FINISH = {
@@ -38,40 +49,6 @@ _FINISH = {
 }
 
 
-class _PromptDetails(Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _CompletionDetails(Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    cached_tokens: int | None = None  # Moonshot
-    cost: Raw = _ABSENT  # OpenRouter
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
-class _Choice(Struct):
-    index: int = 0
-    delta: dict[str, Raw] | None = None
-    message: dict[str, Raw] | None = None
-    finish_reason: str | None = None
-    logprobs: Raw = _ABSENT
-    usage: _Usage | None = None  # Moonshot puts it here as well
-
-
-class _Chunk(Struct):
-    id: str | None = None
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-    error: Raw = _ABSENT
-
-
 class _Function(Struct):
     arguments: str | None = None
 
@@ -80,25 +57,29 @@ class _ToolCall(Struct):
     function: _Function | None = None
 
 
-_decode_chunk = msgspec.json.Decoder(_Chunk).decode
 _decode_tools = msgspec.json.Decoder(list[_ToolCall]).decode
 _decode_any = msgspec.json.Decoder(Raw).decode
+_decode_text = msgspec.json.Decoder(str).decode
 
 
-def _usage(found: _Usage) -> Usage | None:
-    if found.prompt_tokens is None or found.completion_tokens is None:
-        return None
-    prompt = found.prompt_tokens_details or _PromptDetails()
-    completion = found.completion_tokens_details or _CompletionDetails()
-    cost = bytes(found.cost).decode("ascii", "replace").strip('"')
-    return Usage(
-        prompt=found.prompt_tokens,
-        completion=found.completion_tokens,
-        cached=found.cached_tokens or prompt.cached_tokens or 0,
-        cache_write=prompt.cache_write_tokens or 0,
-        reasoning=completion.reasoning_tokens or 0,
-        reported_cost=None if cost in {"", "null"} else cost,
-    )
+def _readable(document: bytes) -> tuple[Chunk, bytes]:
+    """A chunk, and the document that its raw parts come from: `document`, or what was made of it.
+
+    Raises:
+        UNREADABLE: it is no chunk.
+    """
+    str(document, "utf-8")  # msgspec takes raw values as they are
+    try:
+        chunk = decode_chunk(document)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        document = mended(document)
+        chunk = decode_chunk(document)
+    if b"\n" in document or b"\r" in document:
+        document = on_one_line(document)
+        chunk = decode_chunk(document)
+    return chunk, document
 
 
 def _piece(index: int, delta: dict[str, Raw], scores: Raw) -> Piece | None:
@@ -114,16 +95,25 @@ def _piece(index: int, delta: dict[str, Raw], scores: Raw) -> Piece | None:
                 kept.setdefault("reasoning", raw)
                 continue
         kept[name] = raw
-    logprobs = None if bytes(scores) in _NOTHING else scores
+    logprobs = None if bytes(scores) in NOTHING else scores
     if not kept and logprobs is None:
         return None
     return Piece(index, kept, meaningful, logprobs)
 
 
-def _finish(choice: _Choice, native: str) -> Finish:
+def _finish(choice: Choice, native: str) -> Finish:
+    """The end of a choice.
+
+    Raises:
+        UpstreamFault: it is not one that the model came to.
+    """
     reason = _FINISH.get(native, "stop")
     if reason == "error":
-        raise UpstreamFault(f"the provider ended the answer with finish_reason {native!r}")
+        raise UpstreamFault(
+            f"the provider ended the answer with finish_reason {native!r}",
+            public="the provider broke the answer off",
+            native_code=native,
+        )
     return Finish(choice.index, reason, native)
 
 
@@ -132,16 +122,29 @@ class ChunkReader:
 
     Attributes:
         upstream_id: the provider's id of the answer, once seen.
-        done: `[DONE]` was seen.
+        done: `[DONE]` was seen; whatever follows it is ignored.
+        finished: a choice has ended as it should.
+        broken_off: the provider said that it ends the answer early; usage may follow.
         malformed: payloads that were not a chunk; they are skipped.
     """
 
-    __slots__ = ("_shapes", "done", "malformed", "upstream_id")
+    __slots__ = (
+        "_classify",
+        "_shapes",
+        "broken_off",
+        "done",
+        "finished",
+        "malformed",
+        "upstream_id",
+    )
 
-    def __init__(self) -> None:
-        self._shapes: list[tuple[bytes, bytes, int, int, bool]] = []
+    def __init__(self, classify: ClassifyEvent = classify_event) -> None:
+        self._classify = classify
+        self._shapes: list[tuple[bytes, bytes, int, int, int, bool]] = []
         self.upstream_id: str | None = None
         self.done = False
+        self.finished = False
+        self.broken_off = False
         self.malformed = 0
 
     def read(self, payload: bytes, events: list[Event]) -> None:
@@ -150,44 +153,65 @@ class ChunkReader:
         Raises:
             BackendError: the payload is an error event, or an end that is a failure.
         """
-        for head, tail, ends, least, reasoning in self._shapes:
+        for head, tail, begins, ends, least, reasoning in self._shapes:
             if len(payload) > least and payload.startswith(head) and payload.endswith(tail):
-                text = payload[len(head) : ends]
-                # An escaped quote, or one that only looks like the closing one: decode instead.
-                if b'"' not in text and text[-1] != _BACKSLASH:
-                    events.append(Text(text, reasoning))
-                    return
-                break
+                quoted = payload[begins:ends]
+                try:
+                    _decode_text(quoted)
+                except UNREADABLE:  # it only looks like one string: decode it all
+                    break
+                events.append(Text(quoted[1:-1], reasoning))
+                return
         self._decode(payload, events)
 
     def _decode(self, payload: bytes, events: list[Event]) -> None:
+        named = type(payload) is ErrorPayload
+        if self.done or not (payload or named):  # an empty event is a sign of life
+            return
         if payload == b"[DONE]":
             self.done = True
+            self._shapes.clear()  # so that what follows comes here
             return
         try:
-            chunk = _decode_chunk(payload)
+            chunk, payload = _readable(payload)
         except UNREADABLE:
+            fault = _fault(payload)
+            if fault is not None or named:
+                raise self._classify(fault or Raw(b"null")) from None
             self.malformed += 1
             return
-        if bytes(chunk.error) not in _NOTHING:
-            raise classify_event(chunk.error)
+        if named or bytes(chunk.error) not in NOTHING:
+            raise self._classify(_fault(payload) or Raw(payload))
+        if not chunk.choices and chunk.usage is None:
+            if (fault := _fault(payload)) is not None:
+                raise self._classify(fault)
+            # JSON, but nothing that a stream of chat chunks may hold, unless it is an empty list.
+            self.malformed += chunk.choices is None
         if self.upstream_id is None:
             self.upstream_id = chunk.id
-        if chunk.choices is None and chunk.usage is None:
-            self.malformed += 1  # JSON, but nothing that a stream of chat chunks may hold
-            return
-        for choice in chunk.choices or []:
+        self._tell(chunk, payload, events)
+
+    def _tell(self, chunk: Chunk, payload: bytes, events: list[Event]) -> None:
+        failure: BackendError | None = None
+        for choice in chunk.choices or ():
             piece = _piece(choice.index, choice.delta or {}, choice.logprobs)
             if piece is not None:
                 events.append(self._text(payload, chunk, choice, piece) or piece)
             if choice.finish_reason is not None:
-                events.append(_finish(choice, choice.finish_reason))
-            if choice.usage is not None and (usage := _usage(choice.usage)):
+                try:
+                    events.append(_finish(choice, choice.finish_reason))
+                    self.finished = True
+                except UpstreamFault as error:
+                    failure = error
+            if choice.usage is not None and (usage := usage_of(choice.usage)):
                 events.append(usage)
-        if chunk.usage is not None and (usage := _usage(chunk.usage)):
+        if chunk.usage is not None and (usage := usage_of(chunk.usage)):
             events.append(usage)
+        if failure is not None:
+            self.broken_off = True
+            raise failure
 
-    def _text(self, payload: bytes, chunk: _Chunk, choice: _Choice, piece: Piece) -> Text | None:
+    def _text(self, payload: bytes, chunk: Chunk, choice: Choice, piece: Piece) -> Text | None:
         """A plain text delta, whose shape is remembered if nothing else is in the chunk."""
         if len(piece.delta) != 1 or piece.index != 0 or piece.logprobs is not None:
             return None
@@ -195,13 +219,12 @@ class ChunkReader:
         quoted = bytes(raw)
         if name not in {"content", "reasoning"} or quoted[0] != _QUOTE:
             return None
-        text = quoted[1:-1]
         reasoning = name == "reasoning"
         # A usage object changes from chunk to chunk, and must be seen: no shape holds one.
         alone = len(chunk.choices or ()) == 1 and chunk.usage is None
         if alone and choice.finish_reason is None and choice.usage is None:
             self._learn(payload, quoted, reasoning=reasoning)
-        return Text(text, reasoning)
+        return Text(quoted[1:-1], reasoning)
 
     def _learn(self, payload: bytes, quoted: bytes, *, reasoning: bool) -> None:
         delta = payload.find(b'"delta"')
@@ -211,16 +234,27 @@ class ChunkReader:
             if at < 0:
                 continue
             at = payload.find(quoted, at + len(name))
-            head, tail = payload[: at + 1], payload[at + len(quoted) - 1 :]
             if delta < 0 or at < 0:
                 continue
-            shape = (head, tail, -len(tail), len(head) + len(tail), reasoning)
-            self._shapes = [s for s in self._shapes if s[4] is not reasoning]
+            head, tail = payload[: at + 1], payload[at + len(quoted) - 1 :]
+            least = len(head) + len(tail)
+            shape = (head, tail, at, 1 - len(tail), least, reasoning)
+            self._shapes = [s for s in self._shapes if s[5] is not reasoning]
             self._shapes.insert(0, shape)
             return
 
 
-def read_whole(body: bytes) -> tuple[str | None, list[Event]]:
+def _fault(document: bytes) -> Raw | None:
+    """The error that a document is, or holds, as far as it can be read."""
+    try:
+        return fault_in(document)
+    except UNREADABLE:
+        return None
+
+
+def read_whole(
+    body: bytes, classify: ClassifyEvent = classify_event
+) -> tuple[str | None, list[Event]]:
     """The id and events of a reply that was not streamed.
 
     Raises:
@@ -228,24 +262,26 @@ def read_whole(body: bytes) -> tuple[str | None, list[Event]]:
         BackendError: it holds an error.
     """
     try:
-        reply = _decode_chunk(body)
+        reply, body = _readable(body)
     except UNREADABLE as error:
+        if (fault := _fault(body)) is not None:
+            raise classify(fault) from None
         raise BadReply(f"not a chat completion: {error}") from None
-    if bytes(reply.error) not in _NOTHING:
-        raise classify_event(reply.error)
+    if (not reply.choices or bytes(reply.error) not in NOTHING) and (fault := _fault(body)):
+        raise classify(fault)
+    if not reply.choices:
+        raise BadReply("a chat completion without choices")
     events: list[Event] = []
-    for choice in reply.choices or []:
+    for choice in reply.choices:
         piece = _piece(choice.index, choice.message or {}, choice.logprobs)
         if piece is not None:
             _check_tool_calls(piece)
             events.append(piece)
         events.append(_finish(choice, choice.finish_reason or "stop"))
-        if choice.usage is not None and (usage := _usage(choice.usage)):
+        if choice.usage is not None and (usage := usage_of(choice.usage)):
             events.append(usage)
-    if reply.usage is not None and (usage := _usage(reply.usage)):
+    if reply.usage is not None and (usage := usage_of(reply.usage)):
         events.append(usage)
-    if not reply.choices:
-        raise BadReply("a chat completion without choices")
     return reply.id, events
 
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Raw, Struct
 
+from backends.openai_compat.cache_salt import FIELD as CACHE_SALT
+from backends.openai_compat.cache_salt import CacheSalts, Member
 from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN, Quirks
 from backends.values import Call, Endpoint
 
 _SMALL = 16_384  # bytes; below this, one joined piece costs less than many slices
-
-_UNTOLD = WRITTEN | GATEWAY_ONLY  # left out without a word: the gateway acts on them itself
 
 _quote = msgspec.json.Encoder().encode
 
@@ -35,26 +35,41 @@ class Form(Struct, frozen=True):
         streamed: the beginning of a request for a stream, up to the value of the output cap.
         whole: the same for a whole reply.
         names: forwarded fields, each with the bytes that go before its value.
+        untold: fields that are left out without a word: the gateway acts on them itself.
+        salt: what gives a body its `cache_salt`, at endpoints that know it.
     """
 
     streamed: bytes
     whole: bytes
     names: Mapping[str, bytes]
+    untold: frozenset[str]
+    salt: Member | None = None
 
 
-def form(endpoint: Endpoint, quirks: Quirks) -> Form:
-    """How requests to this endpoint are written."""
+def form(endpoint: Endpoint, quirks: Quirks, salts: CacheSalts | None = None) -> Form:
+    """How requests to this endpoint are written.
+
+    Args:
+        endpoint: where they go.
+        quirks: what its kind knows.
+        salts: makes the cache salts of endpoints that know them.
+    """
     lead = b'{"model":%b,"stream":%%b,"%b":' % (
         _quote(endpoint.model).replace(b"%", b"%%"),
         quirks.cap_field.encode(),
     )
+    written, salt = WRITTEN, None
+    if quirks.cache_salt and salts is not None:
+        written, salt = WRITTEN | {CACHE_SALT}, salts.member_of(endpoint.cache_isolation)
     return Form(
         streamed=lead % b'true,"stream_options":{"include_usage":true}',
         whole=lead % b"false",
         names={
             name: b",%b:" % _quote(name)
-            for name in (quirks.forwarded | endpoint.extra_fields) - WRITTEN
+            for name in (quirks.forwarded | endpoint.extra_fields) - written
         },
+        untold=written | GATEWAY_ONLY,
+        salt=salt,
     )
 
 
@@ -65,8 +80,10 @@ def body(
 
     The caller's message content is not decoded and, in large requests, not copied.
     """
-    lead = form.streamed if stream else form.whole
-    pieces: list[bytes | Raw] = [lead + b"%d" % call.output_cap]
+    lead = (form.streamed if stream else form.whole) + b"%d" % call.output_cap
+    if form.salt is not None:
+        lead += form.salt(call)
+    pieces: list[bytes | Raw] = [lead]
     dropped: list[str] = []
     size = 0
     named = form.names.get
@@ -75,7 +92,7 @@ def body(
         if before is not None:
             pieces += (before, raw)
             size += len(raw)
-        elif name not in _UNTOLD:
+        elif name not in form.untold:
             dropped.append(name)
     pieces.append(b"}")
     if size < _SMALL:

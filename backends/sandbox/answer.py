@@ -36,6 +36,7 @@ class ChatRequest(Struct, kw_only=True):
     thinking: dict[str, Any] | None = None
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    cache_salt: Any = None
 
     @property
     def cap(self) -> int | None:

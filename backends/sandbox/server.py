@@ -244,7 +244,7 @@ class SandboxServer:
         refusal_or_none = self._unauthorised(request) or self.dialect.check(chat, prompt_tokens)
         if refusal_or_none is not None:
             return refusal_steps(refusal_or_none, headers)
-        owner = (request.headers.get("authorization"), chat.model)
+        owner = (request.headers.get("authorization"), chat.model, str(chat.cache_salt))
         answer = compose(
             chat,
             Directives(fault=fault, pieces=directives.pieces, think=directives.think),

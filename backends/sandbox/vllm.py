@@ -24,6 +24,7 @@ _BUSY = (
     "Please try again later or on a different instance."
 )
 _DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+_LONGEST_SALT = 1024
 _FINGERPRINT = "vllm-0.32.0-edee2ed3"
 
 # vLLM itself has no rate, money or content refusals: those stand for a proxy in front of it
@@ -92,6 +93,10 @@ class Vllm(Dialect):
         if request.messages is None:
             text = "1 validation error:\n  {'type': 'missing', 'loc': ('body', 'messages')}"
             return _error(400, "Bad Request", text, "body.messages")
+        salt = request.cache_salt
+        if salt is not None and not (isinstance(salt, str) and 1 <= len(salt) <= _LONGEST_SALT):
+            text = "Parameter 'cache_salt' must be a non-empty string if provided."
+            return _error(400, _BAD, text, "cache_salt")
         cap = request.cap
         if request.n not in {None, 1}:
             return self.refusal(Failure.BAD_REQUEST, "this sandbox answers with one choice")

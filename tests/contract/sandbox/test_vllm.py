@@ -84,6 +84,8 @@ async def test_an_alias_is_answered_under_the_first_name() -> None:
         ({"model": "nope"}, 404, "NotFoundError", "model"),
         ({"max_tokens": 0}, 400, "BadRequestError", "max_tokens"),
         ({"max_tokens": 5000}, 400, "BadRequestError", "max_tokens"),
+        ({"cache_salt": ""}, 400, "BadRequestError", "cache_salt"),
+        ({"cache_salt": 7}, 400, "BadRequestError", "cache_salt"),
         ({"messages": None}, 400, "Bad Request", "body.messages"),
         (
             {"messages": [{"role": "user", "content": "x" * 8192}]},
@@ -101,6 +103,16 @@ async def test_refusals_name_the_parameter_and_have_a_numeric_code(
     assert reply.status == status
     error = reply.json["error"]
     assert (error["type"], error["param"], error["code"]) == (kind, param, status)
+
+
+async def test_a_salt_divides_the_prompt_cache() -> None:
+    async with SandboxServer(Vllm(cache_details=True)) as server:
+        cached = []
+        for salt in ("a", "b", "a", None, None):
+            reply = await chat(server, "x" * 4000, cache_salt=salt)
+            details = reply.json["usage"]["prompt_tokens_details"]
+            cached.append(details["cached_tokens"] > 0)
+    assert cached == [False, False, True, False, True]
 
 
 async def test_a_full_queue_is_503_without_retry_after(vllm: SandboxServer) -> None:

@@ -210,12 +210,27 @@ def test_a_new_second_costs_one_more_decoding() -> None:
     assert reader.decoded == 3
 
 
-def test_a_quote_in_the_text_costs_a_decoding_and_no_more() -> None:
+def test_escapes_in_the_text_cost_no_decoding() -> None:
     reader, events = Counting(), list[Event]()
-    for text in ("a", '"b"', "c", "d\\", "e", "f\\n"):
+    for text in ("a", '"b"', "c", "d\\", "e", "f\n"):
         reader.read(Wire().text(text), events)
-    assert reader.decoded == 3
-    assert events == [Text(raw) for raw in (b"a", rb"\"b\"", b"c", rb"d\\", b"e", rb"f\\n")]
+    assert reader.decoded == 1
+    assert events == [Text(raw) for raw in (b"a", rb"\"b\"", b"c", rb"d\\", b"e", rb"f\n")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff", b"a\xe9", b"\x01", b"\n", b"\\q", b"\\u12", b'"', b"\\"],
+)
+def test_what_is_no_text_is_not_passed_on_because_its_chunk_has_the_right_shape(
+    text: bytes,
+) -> None:
+    payloads = [Wire().text(word) for word in ("a", "TEXT", "b")]
+    payloads[1] = payloads[1].replace(b"TEXT", text)
+    told = read(payloads, learning=True)
+    assert told == read(payloads, learning=False)
+    assert told.events == [[Text(b"a")], [], [Text(b"b")]]
+    assert told.malformed == 1
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ WHOLE = {
 UNTIL = {"vllm-stream-engine-death.sse": -1, "vllm-stream-shutdown.sse": -2}
 FAILED = {
     "vllm-stream-engine-death.sse": ("InternalServerError", 500),
-    "vllm-stream-shutdown.sse": (None, None),
+    "vllm-stream-shutdown.sse": ("abort", None),
 }
 
 

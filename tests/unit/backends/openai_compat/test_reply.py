@@ -241,7 +241,6 @@ def test_an_error_of_null_is_none() -> None:
 @pytest.mark.parametrize(
     "payload",
     [
-        b"",
         b"{",
         b"[]",
         b"hello",
@@ -289,7 +288,7 @@ def test_a_whole_reply_without_text_is_only_its_end() -> None:
     assert read_whole(body) == (None, [Finish(0, "stop", "stop")])
 
 
-@pytest.mark.parametrize("body", [b"{}", b'{"choices":[]}', b'{"detail":"Not Found"}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"choices":[]}', b'{"choices":null,"message":null}'])
 def test_a_whole_reply_without_choices_is_bad(body: bytes) -> None:
     with pytest.raises(BadReply):
         read_whole(body)

@@ -5,12 +5,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
 from backends import KINDS, Call, Endpoint, Secret
-from backends.openai_compat import MOONSHOT, NOVITA, OPENAI_COMPAT, VLLM, Quirks
+from backends.openai_compat import MOONSHOT, NOVITA, OPENAI_COMPAT, VLLM, CacheSalts, Quirks
 from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN
 from backends.openai_compat.request import body, form, headers
 
@@ -173,6 +173,70 @@ def test_every_body_is_json_and_every_field_has_one_fate(
     assert {field: fields[field] for field in forwarded} == {
         field: decoded[field] for field in forwarded
     }
+
+
+# Documents as callers write them: any spacing, any escapes, keys that come twice, numbers that no
+# machine holds. The text of each value is kept, as that is what has to arrive.
+SPACE = st.sampled_from(["", " ", "\n", "\t ", "\r\n"])
+PLAIN = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters='"\\')
+ESCAPES = st.sampled_from([r"\"", r"\\", r"\/", r"\n", r"\u0041", r"\u00e9", r"\ud83c\udf0a"])
+STRINGS = st.lists(PLAIN | ESCAPES, max_size=6).map(lambda parts: '"' + "".join(parts) + '"')
+NUMBERS = st.sampled_from(["0", "-0.0", "1e999", "-1.5E-400", "9" * 60, "0.1000", "1E+2"])
+TEXTS = st.recursive(
+    STRINGS | NUMBERS | st.sampled_from(["true", "false", "null", "{}", "[]"]),
+    lambda inner: (
+        st.tuples(SPACE, st.lists(inner, max_size=3), SPACE).map(
+            lambda made: f"[{made[0]}{(',' + made[2]).join(made[1])}{made[2]}]"
+        )
+        | st.lists(st.tuples(STRINGS, SPACE, inner), max_size=3).map(
+            lambda members: "{" + ",".join(f"{k}{s}:{s}{v}" for k, s, v in members) + "}"
+        )
+    ),
+    max_leaves=8,
+)
+KEYS = NAMES.map(json.dumps) | NAMES.map(
+    lambda name: '"' + "".join(f"\\u{ord(letter):04x}" for letter in name) + '"'
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    """The text of a JSON object."""
+    space = draw(SPACE)
+    members = draw(st.lists(st.tuples(KEYS | STRINGS, SPACE, TEXTS), max_size=8))
+    return "{" + ("," + space).join(f"{k}{s}:{s}{v}" for k, s, v in members) + space + "}"
+
+
+@settings(max_examples=150)
+@given(documents(), st.sampled_from(sorted(ROWS)), st.frozensets(NAMES, max_size=3), st.booleans())
+@example('{"model":"a","m\\u006fdel":"b","stream":1,"cache_salt":"x"}', "vllm", frozenset(), True)
+@example('{"messages":[1],"messages":[2]}', "vllm", frozenset(), False)
+@example('{"messages":"' + "x" * 20_000 + '"}', "novita", frozenset(), True)
+@example('{"messages":' + "[" * 500 + "]" * 500 + "}", "moonshot", frozenset({"a"}), True)
+def test_any_object_is_spliced_into_one_valid_body_with_its_values_untouched(
+    document: str,
+    name: str,
+    extra: frozenset[str],
+    stream: bool,  # noqa: FBT001 - hypothesis passes by position
+) -> None:
+    theirs = call(bytearray(document.encode()))
+    row, to = ROWS[name], endpoint(extra_fields=extra)
+    slices, dropped = body(theirs, form(to, row, CacheSalts(bytes(32))), stream=stream)
+    made = b"".join(slices)
+    members = json.loads(made, object_pairs_hook=list, parse_float=str, parse_int=str)
+    names = [member for member, _ in members]
+    assert len(set(names)) == len(names), "a member is there twice"
+    ours: dict[str, Any] = {"model": "m", "stream": stream, row.cap_field: "77"}
+    if stream:
+        ours["stream_options"] = [("include_usage", True)]
+    assert {member: value for member, value in members if member in ours} == ours
+    salted = {"cache_salt"} if name == "vllm" else set()
+    forwarded = set(names) - ours.keys() - salted
+    assert forwarded == (theirs.fields.keys() & (row.forwarded | extra)) - WRITTEN - salted
+    raw = msgspec.json.decode(made, type=dict[str, Raw])
+    for field in forwarded:
+        assert bytes(raw[field]) == bytes(theirs.fields[field])
+    assert set(dropped) == (theirs.fields.keys() - forwarded - WRITTEN - GATEWAY_ONLY - salted)
 
 
 def test_the_key_goes_into_the_header_and_nowhere_else() -> None:
