@@ -2,7 +2,10 @@
 
 from backends.base import Backend, Reply
 from backends.errors import BackendError, BadReply, Blame, EmptyReply, UpstreamTimeout
-from backends.http import HttpClient
+from backends.http import ClientLimits, HttpClient
+from backends.http_dial import Dialer
+from backends.http_proxy import Exemptions, Proxy
+from backends.http_tls import TlsFault, TlsFiles, client_context
 from backends.registry import KINDS, open_backends
 from backends.secret import Secret
 from backends.values import (
@@ -24,18 +27,25 @@ __all__ = [
     "BadReply",
     "Blame",
     "Call",
+    "ClientLimits",
     "Deadlines",
+    "Dialer",
     "EmptyReply",
     "Endpoint",
     "Event",
+    "Exemptions",
     "Finish",
     "HttpClient",
     "Origin",
     "Piece",
+    "Proxy",
     "Reply",
     "Secret",
     "Text",
+    "TlsFault",
+    "TlsFiles",
     "UpstreamTimeout",
     "Usage",
+    "client_context",
     "open_backends",
 ]

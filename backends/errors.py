@@ -90,13 +90,16 @@ class ConnectionLost(BackendError):
 
 
 class UpstreamTimeout(BackendError):
-    """A deadline passed. `phase` is one of connect, pool, write, first_byte, idle, total."""
+    """A deadline passed.
+
+    `phase` is one of connect, pool, write, first_byte, idle, total; `detail` says what was waited for.
+    """
 
     code = "timeout"
     public_default = "the provider did not answer in time"
 
-    def __init__(self, phase: str, seconds: float) -> None:
-        super().__init__(f"{phase} deadline of {seconds:g} s passed")
+    def __init__(self, phase: str, seconds: float, detail: str = "") -> None:
+        super().__init__(f"{phase} deadline of {seconds:g} s passed{detail and ': '}{detail}")
         self.phase = phase
         self.seconds = seconds
 

@@ -1,17 +1,19 @@
 """The client that requests go upstream with: HTTP/1.1 over pools of kept-alive connections.
 
-It is on the request path, so it is made of protocol callbacks and one future per wait; nothing in it
-starts a task. TLS always verifies certificate and host name.
+It is on the request path, so it is made of protocol callbacks and one future per wait; only opening a
+connection may start tasks. TLS always verifies certificate and host name.
 """
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping, Sequence
 
 from backends.errors import BackendError, ConnectFailed, ConnectionLost, UpstreamTimeout
-from backends.http_connection import Connection, Outgoing
+from backends.http_connection import Connection
+from backends.http_dial import Dialer, Opening
+from backends.http_outgoing import Outgoing
 from backends.http_pool import Pool
 from backends.http_response import Response
+from backends.http_tls import TlsFiles
 from backends.http_values import ClientLimits, OriginStats
 from backends.values import Deadlines, Origin
 
@@ -25,11 +27,12 @@ class HttpClient:
 
     Args:
         clock: seconds on a monotonic clock, such as the loop's `time`.
-        ca_file: certificates to trust in place of the system's, PEM.
+        ca_file: certificates to trust in place of the system's, PEM; not with `dialer`, which has its own.
+        dialer: opens the connections; one without a proxy unless given.
         limits: bounds that hold for every origin.
 
     Raises:
-        OSError: `ca_file` cannot be read or holds no certificate.
+        TlsFault: `ca_file` cannot be read or holds no certificate.
     """
 
     def __init__(
@@ -37,12 +40,12 @@ class HttpClient:
         *,
         clock: Callable[[], float],
         ca_file: str | None = None,
+        dialer: Dialer | None = None,
         limits: ClientLimits | None = None,
     ) -> None:
         self._clock = clock
         self._limits = limits or ClientLimits()
-        self._tls = ssl.create_default_context(cafile=ca_file)  # checks host names as well
-        self._tls.set_alpn_protocols(["http/1.1"])
+        self._dialer = dialer or Dialer(tls=TlsFiles(ca_file=ca_file))
         self._pools: dict[Origin, Pool] = {}
         self._sweep: asyncio.TimerHandle | None = None
         self._closed = False
@@ -60,6 +63,7 @@ class HttpClient:
         timeout: float,
         max_connections: int,
         resend_safe: bool = False,
+        tenant: str = "",
     ) -> Response:
         r"""Send a request; return when the head of its reply is there.
 
@@ -80,6 +84,7 @@ class HttpClient:
             timeout: seconds for the whole exchange, up to the end of the reply's body.
             max_connections: most connections to this origin; the latest request's figure holds.
             resend_safe: whether it does no harm if the upstream gets the request twice.
+            tenant: for whom, if that is told apart: those who wait for a connection take turns by it.
 
         Raises:
             ConnectFailed: no connection: name, route, TLS, or too many waiting.
@@ -112,7 +117,7 @@ class HttpClient:
         again = False
         while True:
             if connection is None:
-                connection = await self._acquire(pool, outgoing, fresh=again)
+                connection = await self._acquire(pool, outgoing, tenant, fresh=again)
             response = Response(connection, self._limits.max_body_bytes)
             waiter = response.waiter = asyncio.get_running_loop().create_future()
             connection.send(response, outgoing)
@@ -147,13 +152,15 @@ class HttpClient:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    async def _acquire(self, pool: Pool, outgoing: Outgoing, *, fresh: bool) -> Connection:
+    async def _acquire(
+        self, pool: Pool, outgoing: Outgoing, tenant: str, *, fresh: bool
+    ) -> Connection:
         """A connection with its slot, the slow way: in line, or by opening one."""
         if self._closed:
             raise ConnectFailed("the client was closed")
         if not pool.reserve(evict=fresh):
             phase, seconds, left = self._bound("pool", outgoing)
-            connection = await pool.wait(phase, seconds, left)
+            connection = await pool.wait(tenant, phase, seconds, left)
             if connection is not None:
                 if not fresh and not connection.transport.is_closing():
                     return connection
@@ -165,24 +172,18 @@ class HttpClient:
             raise
 
     async def _connect(self, pool: Pool, outgoing: Outgoing) -> Connection:
-        origin = pool.origin
+        where = pool.origin.authority
         phase, seconds, left = self._bound("connect", outgoing)
-        loop = asyncio.get_running_loop()
+        opening = Opening(self._dialer, pool.route)
         scope = asyncio.timeout(left)
         try:
             async with scope:
-                _, connection = await loop.create_connection(
-                    pool.connection,
-                    origin.host,
-                    origin.port,
-                    ssl=self._tls if pool.tls else None,
-                    server_hostname=origin.host if pool.tls else None,
-                )
+                connection = await opening.run(pool.connection)
         except (OSError, ValueError) as exc:  # ValueError: names that cannot be looked up
             if scope.expired():
-                raise UpstreamTimeout(phase, seconds) from None
-            raise ConnectFailed(f"{origin.authority}: {exc}") from exc
-        if connection.transport.is_closing():
+                raise UpstreamTimeout(phase, seconds, f"{where}: {opening.doing}") from None
+            raise ConnectFailed(f"{where}: {str(exc) or type(exc).__name__}") from exc
+        if connection.closed or connection.transport.is_closing():
             raise ConnectionLost("closed before the request was written", sent_in_full=False)
         pool.adopt(connection)
         if self._closed:
@@ -200,7 +201,7 @@ class HttpClient:
     def _open_pool(self, origin: Origin) -> Pool:
         loop = asyncio.get_running_loop()
         try:
-            pool = Pool(origin, loop, self._clock, self._limits, self._on_lost)
+            pool = Pool(self._dialer.route(origin), loop, self._clock, self._limits, self._on_lost)
         except UnicodeError as exc:
             raise ConnectFailed(f"host names are written in ASCII: {origin.host!r}") from exc
         self._pools[origin] = pool

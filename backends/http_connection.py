@@ -10,18 +10,17 @@ enough.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from collections.abc import Callable
+from typing import cast
 
 from httptools import HttpParserError, HttpParserUpgrade
-from msgspec import Struct
 from typing_extensions import override
 
 from backends.errors import BackendError, BadReply, ConnectionLost, UpstreamTimeout
-from backends.http_reply import BODY, DONE, HEAD, SURPLUS, ReplyParser
+from backends.http_outgoing import Outgoing, Owner
+from backends.http_reply import DONE, HEAD, SURPLUS, ReplyParser
 from backends.http_response import Response
 from backends.http_values import ClientLimits
-from backends.values import Deadlines
 
 # Up to here one joined write is cheaper than several buffers; beyond, copying is what costs.
 SMALL = 16_384
@@ -36,49 +35,12 @@ FIRST_BYTE = "first_byte"
 IDLE = "idle"
 
 
-class Owner(Protocol):
-    """Who keeps connections: what a connection tells its pool."""
-
-    def lost(self, connection: "Connection") -> None:
-        """The transport is gone."""
-
-    def release(self, connection: "Connection", now: float) -> None:
-        """An exchange ended well: the connection may be used again."""
-
-    def drop(self, connection: "Connection") -> None:
-        """Close the connection and give back its slot."""
-
-
-class Outgoing(Struct, frozen=True):
-    """A request as it goes on the wire, and what bounds its exchange.
-
-    Attributes:
-        head: up to and including the empty line.
-        body: pieces that must not change until the reply has come.
-        length: of the body, in bytes.
-        bodiless: whether the reply has no body whatever its head says: this is a HEAD request.
-        timeout: the total deadline in seconds, as the caller gave it.
-        give_up: when that passes, on the client's clock.
-    """
-
-    head: bytes
-    body: Sequence[bytes | memoryview]
-    length: int
-    bodiless: bool
-    deadlines: Deadlines
-    timeout: float
-    give_up: float
-
-    @override
-    def __repr__(self) -> str:
-        return f"<Outgoing of {self.length} bytes>"  # the head holds a credential
-
-
 class Connection(asyncio.Protocol):
     """A transport, its parser, and the exchange that is under way on it, if any.
 
     Attributes:
         closed: whether it was closed by either side.
+        expires: when it is too old to be used again, on the client's clock.
         idle_since: when it was last given back.
         pooled: whether it lies in its owner's idle list.
         reading_paused: whether the socket is left unread because the reader lags.
@@ -106,6 +68,7 @@ class Connection(asyncio.Protocol):
         "_unsent",
         "_writing",
         "closed",
+        "expires",
         "idle_since",
         "pooled",
         "reading_paused",
@@ -140,11 +103,11 @@ class Connection(asyncio.Protocol):
         self._phase = FIRST_BYTE
         self._handed = 0.0  # when all of the request was out
         self._since = 0.0  # when something last moved
-        self._overhead = 0  # bytes that brought nothing for the reader
+        self._overhead = 0  # bytes since the last that brought something for the reader
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self.received = 0
-        self.idle_since = 0.0
+        self.idle_since = self.expires = 0.0
         self.pooled = self.reused = self.closed = self.reading_paused = False
 
     # -- the client's side -------------------------------------------------------------------------
@@ -226,7 +189,7 @@ class Connection(asyncio.Protocol):
     @override
     def eof_received(self) -> None:
         response = self._response
-        if response is not None and self._reply.until_eof and self._reply.stage == BODY:
+        if response is not None and self._reply.may_end_now:
             self._end(response)
         else:
             self._lose("closed by the upstream")
@@ -269,15 +232,16 @@ class Connection(asyncio.Protocol):
         if reply.stage >= DONE:
             self._end(response)
         elif response.parts:
+            self._overhead = 0
             if response.sink is None:
                 self._deliver(response)
             else:
                 self._pour(response, response.sink)
         elif not in_head:
-            self._overhead += len(data)  # chunk extensions, trailers
+            self._overhead += len(data)  # chunk sizes and extensions, trailers
             if self._overhead > self._limits.max_head_bytes:
                 self.fail(BadReply("framing without a body", status=response.status))
-        elif reply.stage == BODY:
+        elif reply.stage != HEAD:
             response.wake()
 
     # -- inside ------------------------------------------------------------------------------------
@@ -321,6 +285,9 @@ class Connection(asyncio.Protocol):
     def _lose(self, detail: str) -> None:
         """The transport has ended, or is of no more use."""
         if self._response is not None:
+            if self._tls and not (self.reused or self.received):
+                # TLS 1.3 has the client's certificate judged after the handshake, from which none is told.
+                detail += " before any reply: so do servers that miss the right client certificate"
             self.fail(ConnectionLost(detail, sent_in_full=self._sent_in_full()))
         elif self.pooled:
             self._owner.drop(self)
@@ -381,6 +348,11 @@ class Connection(asyncio.Protocol):
         elif phase is FIRST_BYTE:
             seconds = outgoing.deadlines.first_byte
             due = self._handed + seconds
+        elif self._reply.stage == HEAD:
+            # A head that comes byte by byte is never idle: all of it must be here when its first had to.
+            whole = self._handed + outgoing.deadlines.first_byte
+            if whole < due:
+                phase, seconds, due = FIRST_BYTE, outgoing.deadlines.first_byte, whole
         elif self.reading_paused:
             due = outgoing.give_up
         if due >= outgoing.give_up:

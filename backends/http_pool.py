@@ -1,13 +1,16 @@
 """The connections to one origin: which are unused, how many there may be, and who waits for one."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from backends.errors import ConnectFailed, UpstreamTimeout
 from backends.http_connection import Connection
+from backends.http_dial import Route
+from backends.http_line import Line, Waiter
 from backends.http_values import ClientLimits, OriginStats
-from backends.values import Origin
+
+_SPREAD = 0.1  # of the greatest age
+_GOLDEN = 0.618034  # its multiples, less their whole parts, lie evenly between 0 and 1
 
 
 class Pool:
@@ -22,34 +25,37 @@ class Pool:
         lead: what follows the target in a request's head, up to and including the Host header.
         limit: most slots there may be.
         open: slots taken.
+        route: the way to the origin.
     """
 
     __slots__ = (
         "_clock",
         "_connections",
         "_limits",
+        "_line",
         "_loop",
         "_on_lost",
+        "_opened",
         "_waiting",
         "idle",
         "lead",
         "limit",
         "open",
         "origin",
-        "tls",
+        "route",
     )
 
     def __init__(
         self,
-        origin: Origin,
+        route: Route,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float],
         limits: ClientLimits,
         on_lost: Callable[[], None],
     ) -> None:
-        self.origin = origin
-        self.tls = origin.scheme == "https"
-        self.lead = b" HTTP/1.1\r\nHost: %b\r\n" % origin.authority.encode("ascii")
+        self.route = route
+        self.origin = route.origin
+        self.lead = b" HTTP/1.1\r\nHost: %b\r\n" % route.origin.authority.encode("ascii")
         self.idle: list[Connection] = []
         self.open = 0
         self.limit = 0
@@ -57,12 +63,14 @@ class Pool:
         self._clock = clock
         self._limits = limits
         self._on_lost = on_lost
-        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._line = Line()
+        self._waiting = self._line.turns  # empty while nobody waits
+        self._opened = 0
         self._connections: set[Connection] = set()  # all whose transport is not gone yet
 
     def stats(self) -> OriginStats:
         """How things stand now."""
-        return OriginStats(open=self.open, idle=len(self.idle), waiting=len(self._waiting))
+        return OriginStats(open=self.open, idle=len(self.idle), waiting=self._line.length)
 
     @property
     def transports(self) -> int:
@@ -78,7 +86,7 @@ class Pool:
 
     def connection(self) -> Connection:
         """A connection still without a transport."""
-        return Connection(self, self._loop, self._clock, self._limits, tls=self.tls)
+        return Connection(self, self._loop, self._clock, self._limits, tls=self.route.encrypted)
 
     def adopt(self, connection: Connection) -> None:
         """Count a connection that was just opened until its transport is gone.
@@ -87,6 +95,9 @@ class Pool:
         between the two.
         """
         self._connections.add(connection)
+        self._opened += 1
+        share = 1 - _SPREAD * (self._opened * _GOLDEN % 1)
+        connection.expires = self._clock() + self._limits.max_age * share
 
     def take(self, now: float) -> Connection | None:
         """An unused connection that is fit for use, with its slot; None: there is none."""
@@ -117,24 +128,26 @@ class Pool:
         self.open += 1
         return True
 
-    async def wait(self, phase: str, seconds: float, left: float) -> Connection | None:
+    async def wait(self, tenant: str, phase: str, seconds: float, left: float) -> Connection | None:
         """Wait in line for a connection, or for a slot to open one in (None).
 
         Args:
+            tenant: for whom; tenants take turns.
             phase: which deadline bounds the wait.
             seconds: its length, for the error.
             left: what remains of it, in seconds.
 
         Raises:
             ConnectFailed: too many are waiting, or the client was closed.
-            UpstreamTimeout: the deadline passed.
+            UpstreamTimeout: the deadline passed; it says how long the line was.
         """
-        if len(self._waiting) >= self._limits.max_waiting:
-            raise ConnectFailed(f"{len(self._waiting)} requests wait for {self.origin.authority}")
-        waiter: asyncio.Future[Connection | None] = self._loop.create_future()
-        self._waiting.append(waiter)
+        line, limits = self._line, self._limits
+        if line.length >= limits.max_waiting or line.of(tenant) >= limits.max_waiting_per_tenant:
+            raise ConnectFailed(self._how_long(tenant) + ", no more may", native_code="queue_full")
+        waiter: Waiter = self._loop.create_future()
+        line.add(tenant, waiter)
         self._grant()  # the limit may have been raised
-        timer = self._loop.call_later(left, _expire, waiter, phase, seconds)
+        timer = self._loop.call_later(left, self._expire, waiter, tenant, phase, seconds)
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -143,8 +156,7 @@ class Pool:
             raise
         finally:
             timer.cancel()
-            if waiter in self._waiting:
-                self._waiting.remove(waiter)
+            line.remove(tenant, waiter)
 
     def free(self) -> None:
         """Give back a slot that has no connection."""
@@ -160,10 +172,8 @@ class Pool:
 
     def shut(self) -> None:
         """Close everything at once and send the waiting away."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_exception(ConnectFailed("the client was closed"))
+        while (waiter := self._line.next()) is not None:
+            waiter.set_exception(ConnectFailed("the client was closed"))
         for connection in [*self._connections]:
             connection.fail(ConnectFailed("the client was closed"))
             if connection.pooled:
@@ -179,7 +189,7 @@ class Pool:
 
     def release(self, connection: Connection, now: float) -> None:
         """The connection has done its work well and may be used again."""
-        if self.open > self.limit or connection.transport.is_closing():
+        if self.open > self.limit or now >= connection.expires or connection.transport.is_closing():
             self.drop(connection)
             return
         connection.reused = True
@@ -201,13 +211,11 @@ class Pool:
     # -- inside ------------------------------------------------------------------------------------
 
     def _pass_on(self, grant: Connection | None) -> None:
-        """Hand a connection, or a bare slot, to the first in line; nobody there: keep or free it."""
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(grant)
-                return
-        if grant is None or grant.transport.is_closing():
+        """Hand a connection, or a bare slot, to whose turn it is; nobody there: keep or free it."""
+        waiter = self._line.next()
+        if waiter is not None:
+            waiter.set_result(grant)
+        elif grant is None or grant.transport.is_closing():
             self.free()
         else:
             grant.pooled = True
@@ -218,7 +226,13 @@ class Pool:
             self.open += 1
             self._pass_on(None)
 
+    def _expire(self, waiter: Waiter, tenant: str, phase: str, seconds: float) -> None:
+        if not waiter.done():
+            waiter.set_exception(UpstreamTimeout(phase, seconds, self._how_long(tenant)))
 
-def _expire(waiter: "asyncio.Future[Connection | None]", phase: str, seconds: float) -> None:
-    if not waiter.done():
-        waiter.set_exception(UpstreamTimeout(phase, seconds))
+    def _how_long(self, tenant: str) -> str:
+        line = self._line
+        return (
+            f"{line.length} requests wait for one of {self.limit} connections to"
+            f" {self.origin.authority}, {line.of(tenant)} of them of the same team"
+        )

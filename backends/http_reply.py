@@ -3,15 +3,21 @@
 from httptools import HttpParserUpgrade, HttpResponseParser
 
 from backends.errors import BackendError, BadReply
+from backends.http_encoding import Decoder, decoder_for
 from backends.http_response import Response
 
 # How far a reply has come.
 HEAD = 0
 BODY = 1
-DONE = 2
-SURPLUS = 3  # bytes came after its end
+CODED = 2  # its body, which comes compressed
+DONE = 3
+SURPLUS = 4  # bytes came after its end
 
 _INTERIM = 200  # statuses below it announce that another head follows
+_LEAST = 100  # and there are none below this
+_CODINGS = frozenset({b"content-encoding", b"transfer-encoding"})
+_CHUNKED = b"chunked"
+_VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class ReplyParser:
@@ -29,6 +35,7 @@ class ReplyParser:
     """
 
     __slots__ = (
+        "_decoder",
         "_headers",
         "_parser",
         "begun",
@@ -42,6 +49,7 @@ class ReplyParser:
 
     def __init__(self) -> None:
         self.response: Response | None = None
+        self._decoder: Decoder | None = None  # of the body, while `stage` is CODED
         self._headers: list[tuple[bytes, bytes]] = []
         self.stage = HEAD
         self.begun = self.bodiless = self.keep_alive = self.until_eof = False
@@ -71,10 +79,20 @@ class ReplyParser:
         if isinstance(exc, HttpParserUpgrade):
             return BadReply("switched protocols, unasked", status=101)
         cause = exc.__context__  # httptools wraps what a callback raises
-        if isinstance(cause, BackendError):
-            return cause
         status = self.response.status if self.response is not None else 0
+        if isinstance(cause, BackendError):
+            cause.status = cause.status or status or None
+            return cause
+        if isinstance(cause, OverflowError) and self.response is not None:
+            return self.response.too_large()
         return BadReply(f"not HTTP/1.1: {exc}", status=status or None)
+
+    @property
+    def may_end_now(self) -> bool:
+        """Whether the end of the connection is a clean end of the body."""
+        if self.stage == CODED and not (self._decoder is None or self._decoder.finished):
+            return False
+        return self.until_eof and self.stage in {BODY, CODED}
 
     def _renew(self) -> None:
         self._parser = HttpResponseParser(self)
@@ -97,39 +115,82 @@ class ReplyParser:
         """Take the head, unless it is an interim one.
 
         Raises:
-            BadReply: the body is encoded, although identity was asked for.
+            BadReply: the body is encoded in a way that nobody here can undo.
         """
         status = self._parser.get_status_code()
         response = self.response
         if status < _INTERIM or response is None or self.stage != HEAD:
+            if status < _LEAST:
+                raise BadReply(f"status {status:03}")
             return
+        decoder: Decoder | None = None
         for name, value in response.headers:
-            if name == b"content-encoding" and value.lower() != b"identity":
-                raise BadReply(f"content-encoding {value[:40]!r} was not asked for", status=status)
+            if name in _CODINGS and value != _CHUNKED:
+                decoder = self._coded(name, value, status, decoder)
         self.keep_alive = self._parser.should_keep_alive()
         # llhttp never keeps alive what only the end of the connection ends; it does not tell this reason
         # from the others, so the head is looked at again.
-        self.until_eof = not self.keep_alive and not _has_length(response)
+        self.until_eof = False
+        if not self.keep_alive:
+            version = self._parser.get_http_version()
+            if version not in _VERSIONS:  # llhttp takes some others, and keeps none of them alive
+                raise BadReply(f"not HTTP/1.1 but HTTP/{version}", status=status)
+            self.until_eof = not _has_length(response)
         self._headers = []  # for trailers
-        self.stage = DONE if self.bodiless else BODY
+        if decoder is not None:
+            self._decoder = decoder
+            self.stage = CODED
+        else:
+            self.stage = DONE if self.bodiless else BODY
         response.status = status
 
     def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
+        """A piece of the body.
+
+        Raises:
+            BadReply: it is corrupt.
+            OverflowError: more comes of it than may wait for its reader.
+        """
         response = self.response
         if self.stage == BODY and response is not None:
             response.parts.append(body)
             response.size += len(body)
+        elif self.stage == CODED and response is not None and self._decoder is not None:
+            # A piece of nothing can become a very large one: what is unread counts, however it came.
+            decoded = self._decoder.feed(body, max(0, response.max_body_bytes - response.size))
+            if decoded:
+                response.parts.append(decoded)
+                response.size += len(decoded)
         else:
             self.stage = SURPLUS
 
     def on_message_complete(self) -> None:
-        """The reply, or an interim one, is complete."""
+        """The reply, or an interim one, is complete.
+
+        Raises:
+            BadReply: a compressed body ends before its end.
+        """
         if self.stage == BODY:
+            self.stage = DONE
+        elif self.stage == CODED:
+            if self._decoder is not None and not self._decoder.finished:
+                raise BadReply("the compressed body is cut short")
             self.stage = DONE
         elif self.stage == HEAD and self.response is not None:
             self.response.headers.clear()
             self.begun = False
+
+    def _coded(
+        self, name: bytes, value: bytes, status: int, decoder: Decoder | None
+    ) -> Decoder | None:
+        """What a header that tells a coding calls for, after what those before it did."""
+        if name == b"transfer-encoding":
+            if value.strip().lower() != _CHUNKED:
+                raise BadReply(f"transfer-encoding {value[:40]!r} was not asked for", status=status)
+            return decoder
+        if decoder is not None:
+            raise BadReply("content-encoding is there more than once", status=status)
+        return None if self.bodiless else decoder_for(value, status)
 
 
 def _has_length(response: Response) -> bool:

@@ -5,27 +5,29 @@ environment variable. `TIDEGATE_SECTION__FIELD` overrides a field of a section. 
 described in `docs/reference/settings.md`.
 """
 
+import logging
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import Field, ValidationError, model_validator
+
+from backends import KINDS, Origin, TlsFault
+from gateway.errors import ConfigurationError
+from gateway.settings_upstream import (
+    Count,
+    EndpointSettings,
+    ProviderSettings,
+    Seconds,
+    Section,
+    TlsSettings,
+    UpstreamSettings,
 )
 
-from backends import KINDS
-from gateway.errors import ConfigurationError
-
+_log = logging.getLogger(__name__)
 PREFIX = "TIDEGATE_"
 # Kubernetes gives every pod such variables for each Service, ours among them if it is so named.
 _OF_KUBERNETES = re.compile(
@@ -33,16 +35,8 @@ _OF_KUBERNETES = re.compile(
 )
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Count = Annotated[int, Field(gt=0)]
-Price = Annotated[str, Field(pattern=r"^\d+(\.\d{1,6})?$")]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """Where the gateway listens, and what it takes from callers."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -67,7 +61,7 @@ class ServerSettings(_Section):
     )
 
 
-class RequestSettings(_Section):
+class RequestSettings(Section):
     """Limits that hold for every request."""
 
     total_timeout: Seconds = Field(
@@ -81,7 +75,7 @@ class RequestSettings(_Section):
     )
 
 
-class JournalSettings(_Section):
+class JournalSettings(Section):
     """How the record of what was spent is kept safe until it is in the database."""
 
     sync: Literal["group", "always"] = Field(
@@ -90,7 +84,7 @@ class JournalSettings(_Section):
     )
 
 
-class AuthSettings(_Section):
+class AuthSettings(Section):
     """How keys are looked up."""
 
     max_age: Seconds = Field(
@@ -102,109 +96,7 @@ class AuthSettings(_Section):
     )
 
 
-class PriceSettings(_Section):
-    """An endpoint's own prices, per million tokens, as decimal strings with up to six places."""
-
-    input: Price = Field(description="Per million prompt tokens.")
-    output: Price = Field(description="Per million output tokens.")
-    cache_read: Price | None = Field(None, description="Per million prompt tokens read from cache.")
-    cache_write_5m: Price | None = Field(
-        None, description="Per million prompt tokens written to a five-minute cache."
-    )
-    cache_write_1h: Price | None = Field(
-        None, description="Per million prompt tokens written to a one-hour cache."
-    )
-    currency: str = Field("USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code.")
-
-
-class TimeoutSettings(_Section):
-    """Deadlines towards one upstream, in seconds."""
-
-    connect: Seconds = Field(5.0, description="For a connection, name look-up and TLS included.")
-    first_byte: Seconds = Field(
-        120.0, description="From the request sent to the first byte back, and to the first token."
-    )
-    idle: Seconds = Field(120.0, description="Between two bytes of an answer.")
-
-
-class ProviderSettings(_Section):
-    """A provider that the gateway knows: its Kimi models and prices come from the catalogue."""
-
-    kind: Literal["moonshot", "novita"] = Field(description="Which provider it is.")
-    name: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
-        description="What callers see; the kind unless set.",
-    )
-    base_url: str | None = Field(None, description="Where it is, if not at its public address.")
-    api_key: SecretStr = Field(description="The credential there; use `${VARIABLE}`.")
-    models: tuple[str, ...] | None = Field(
-        None, description="Canonical models to serve from it; all that it lists unless set."
-    )
-    timeouts: TimeoutSettings = TimeoutSettings()
-    max_connections: Count = Field(512, description="Connections to it at a time.")
-    sandbox: bool = Field(False, description="A local stand-in, labelled so everywhere.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        return None if value is None else _checked_url(value)
-
-    @field_validator("api_key")
-    @classmethod
-    def _not_empty(cls, value: SecretStr) -> SecretStr:
-        return _checked_key(value)
-
-
-class EndpointSettings(_Section):
-    """One model at one address of your own choosing."""
-
-    id: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._/:-]{0,126}$", description="Unique name of the endpoint."
-    )
-    provider: str = Field(
-        pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="What callers see as the provider."
-    )
-    kind: Literal["openai_compat", "vllm", "moonshot", "novita"] = Field(
-        "openai_compat", description="Which wire it speaks."
-    )
-    base_url: str = Field(description="Where it is, up to and without `/chat/completions`.")
-    model: str = Field(min_length=1, description="What the endpoint calls the model.")
-    serves: str = Field(
-        pattern=r"^[a-z0-9._~-]+/[A-Za-z0-9._:-]+$",
-        description="The canonical model, such as `moonshotai/kimi-k2.6`.",
-    )
-    api_key: SecretStr | None = Field(None, description="The credential there; use `${VARIABLE}`.")
-    price: PriceSettings = Field(
-        description="What it costs. Required: nothing is priced at zero by default."
-    )
-    context_length: Count = Field(description="Tokens that prompt and answer may have together.")
-    max_output: Count = Field(description="Most tokens it writes.")
-    default_output: Count | None = Field(
-        None, description="Output cap where the caller gives none; `max_output` unless set."
-    )
-    native_non_stream: bool = Field(
-        False, description="Ask for whole answers rather than collecting a stream."
-    )
-    extra_fields: tuple[str, ...] = Field(
-        (), description="Further request fields that it is known to take."
-    )
-    timeouts: TimeoutSettings = TimeoutSettings()
-    max_connections: Count = Field(512, description="Connections to it at a time.")
-    sandbox: bool = Field(False, description="A local stand-in, labelled so everywhere.")
-
-    @field_validator("base_url")
-    @classmethod
-    def _http(cls, value: str) -> str:
-        return _checked_url(value)
-
-    @field_validator("api_key")
-    @classmethod
-    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
-        return None if value is None else _checked_key(value)
-
-
-class Settings(_Section):
+class Settings(Section):
     """The whole tree."""
 
     data: Path = Field(
@@ -214,9 +106,7 @@ class Settings(_Section):
     request: RequestSettings = RequestSettings()
     journal: JournalSettings = JournalSettings()
     auth: AuthSettings = AuthSettings()
-    upstream_ca_file: Path | None = Field(
-        None, description="PEM file of authorities to trust upstream, instead of the system's."
-    )
+    upstream: UpstreamSettings = UpstreamSettings()
     providers: tuple[ProviderSettings, ...] = Field((), description="Known providers to serve.")
     endpoints: tuple[EndpointSettings, ...] = Field((), description="Endpoints of your own.")
 
@@ -231,29 +121,27 @@ class Settings(_Section):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is there more than once")
-        if self.upstream_ca_file is not None and not self.upstream_ca_file.is_file():
-            raise ValueError(f"upstream_ca_file: there is no file {self.upstream_ca_file}")
+        self.tls_by_origin()
         return self
 
-
-def _checked_url(value: str) -> str:
-    url = urlsplit(value)
-    try:
-        port_fits = url.port is None or url.port > 0
-    except ValueError:
-        port_fits = False
-    if url.scheme not in {"http", "https"} or not url.hostname or not port_fits:
-        raise ValueError("must be an http:// or https:// address with a host")
-    if url.username or url.password or url.query or url.fragment:
-        raise ValueError("must not hold a user, a password, a query or a fragment")
-    return value.rstrip("/")
-
-
-def _checked_key(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be a non-empty key of printable characters without spaces")
-    return value
+    def tls_by_origin(self) -> Mapping[Origin, TlsSettings]:
+        """The TLS settings of the upstreams that have their own."""
+        found: dict[Origin, tuple[str, TlsSettings]] = {}
+        rows: list[tuple[str, ProviderSettings | EndpointSettings]] = [
+            *((f"providers[{at}].tls", row) for at, row in enumerate(self.providers)),
+            *((f"endpoints[{at}].tls", row) for at, row in enumerate(self.endpoints)),
+        ]
+        for where, row in rows:
+            origin = Origin.of(row.address)
+            if row.tls != TlsSettings() and origin.scheme != "https":
+                raise ValueError(f"{where}: is of no use at an address that begins with http://")
+            first = found.setdefault(origin, (where, row.tls))
+            if first[1] != row.tls:
+                raise ValueError(
+                    f"{where}: must be the same as {first[0]}, which is of the same host and port:"
+                    " they share connections"
+                )
+        return {origin: tls for origin, (_, tls) in found.items() if tls != TlsSettings()}
 
 
 def load(
@@ -290,7 +178,22 @@ def load(
             faults += [line for line in more.faults if line.partition(":")[0] not in unset]
     if faults:
         raise ConfigurationError(faults)
-    return check(tree)
+    settings = check(tree)
+    if "proxy" not in settings.upstream.model_fields_set:
+        _note_unused_proxy(variables)
+    return settings
+
+
+def _note_unused_proxy(variables: Mapping[str, str]) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        if variables.get(name):
+            _log.warning(
+                "%s is set, but upstreams are reached directly: if they should not be, set"
+                " 'upstream.proxy: ${%s}'; if they should, 'upstream.proxy: \"\"'",
+                name,
+                name,
+            )
+            return
 
 
 def known_providers(environment: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
@@ -320,6 +223,9 @@ def _line(fault: Mapping[str, Any]) -> str:
     for part in fault["loc"]:
         where += f"[{part}]" if isinstance(part, int) else f".{part}" if where else str(part)
     kind, message = fault["type"], str(fault["msg"]).removeprefix("Value error, ")
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, TlsFault):
+        where, message = f"{where}.{cause.field}", cause.detail
     if kind == "extra_forbidden":
         message = "there is no such setting; see docs/reference/settings.md"
     elif kind == "missing":
@@ -384,13 +290,16 @@ def _override(tree: dict[str, Any], variables: Mapping[str, str], faults: list[s
     for variable in sorted(variables):
         if not variable.startswith(PREFIX) or _OF_KUBERNETES.search(variable):
             continue
-        section, _, field = variable.removeprefix(PREFIX).lower().partition("__")
-        known = Settings.model_fields.get(section)
-        if known is None:
-            faults.append(f"{variable}: there is no setting {section!r}")
-        elif not field:
-            tree[section] = variables[variable]
-        elif isinstance(inner := tree.setdefault(section, {}), dict):
-            inner[field] = variables[variable]
+        *sections, field = variable.removeprefix(PREFIX).lower().split("__")
+        top = (sections or [field])[0]
+        if top not in Settings.model_fields:
+            faults.append(f"{variable}: there is no setting {top!r}")
+            continue
+        inner: Any = tree
+        for section in sections:
+            inner = inner.setdefault(section, {})
+            if not isinstance(inner, dict):
+                faults.append(f"{variable}: {section!r} is not a section")
+                break
         else:
-            faults.append(f"{variable}: {section!r} is not a section")
+            inner[field] = variables[variable]

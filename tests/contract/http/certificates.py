@@ -33,6 +33,16 @@ class Authority:
         context.load_cert_chain(certificate, key)
         return context
 
+    def client(self, name: str, *, password: str | None = None) -> tuple[str, str]:
+        """The files of a client's certificate and of its key, encrypted if there is a password."""
+        key, certificate = (str(self.folder / f"{name}.{kind}") for kind in ("key", "pem"))
+        signer = ["-CA", self.file, "-CAkey", self._key]
+        plain = [part for part in KEY if part != "-nodes"]
+        secret = ["-nodes"] if password is None else ["-passout", f"pass:{password}"]
+        subject = ["-subj", f"/CN={name}", "-keyout", key, "-out", certificate]
+        openssl("req", "-x509", *signer, *plain, *secret, *subject)
+        return certificate, key
+
 
 def openssl(*arguments: str) -> None:
     command = shutil.which("openssl")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from backends.http import ClientLimits, HttpClient, Response
+from backends.http_dial import Dialer
 from backends.values import Deadlines, Origin
 
 PATIENT = Deadlines()
@@ -25,6 +26,7 @@ class Ask:
         timeout: float = 20,
         max_connections: int = 8,
         resend_safe: bool = False,
+        tenant: str = "",
     ) -> Response:
         async with asyncio.timeout(
             10
@@ -39,6 +41,7 @@ class Ask:
                 timeout=timeout,
                 max_connections=max_connections,
                 resend_safe=resend_safe,
+                tenant=tenant,
             )
 
     async def read(self, origin: Origin, *, max_connections: int = 8) -> bytes:
@@ -54,10 +57,19 @@ class Clients:
         self.made: list[HttpClient] = []
         self.skipped = 0.0  # seconds by which the clients' clock runs ahead of the loop's
 
-    def new(self, limits: ClientLimits | None = None, *, ca_file: str | None = None) -> Ask:
+    def new(
+        self,
+        limits: ClientLimits | None = None,
+        *,
+        ca_file: str | None = None,
+        dialer: Dialer | None = None,
+    ) -> Ask:
         loop = asyncio.get_running_loop()
         client = HttpClient(
-            clock=lambda: loop.time() + self.skipped, ca_file=ca_file, limits=limits
+            clock=lambda: loop.time() + self.skipped,
+            ca_file=ca_file,
+            dialer=dialer,
+            limits=limits,
         )
         self.made.append(client)
         return Ask(client)

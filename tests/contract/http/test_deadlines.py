@@ -179,3 +179,53 @@ async def test_handshake_that_never_ends_is_bounded_by_connect(ask: Ask) -> None
         assert (caught.value.phase, caught.value.seconds) == ("connect", 0.05)
         assert ask.client.stats()[origin].open == 0
         await server.peers[0].gone.wait()
+
+
+@pytest.mark.parametrize(
+    ("start", "drop"),
+    [(b"HTTP/1.1 200 OK\r\nX: ", b"x"), (b"HTTP/1.1 103 Early Hints\r\nX: ", b"x")],
+    ids=["head", "interim head"],
+)
+async def test_head_that_trickles_is_bounded_by_first_byte(
+    ask: Ask, start: bytes, drop: bytes
+) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(start)
+        while not peer.writer.is_closing():
+            await peer.send(drop)
+            await asyncio.sleep(0.01)
+
+    async with serve(script) as server:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await ask(server.origin, deadlines=Deadlines(first_byte=0.15, idle=5))
+        assert (caught.value.phase, caught.value.seconds) == ("first_byte", 0.15)
+        assert ask.client.stats()[server.origin].open == 0
+
+
+async def test_head_that_trickles_is_bounded_by_the_total_deadline(ask: Ask) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\nX: ")
+        while not peer.writer.is_closing():
+            await peer.send(b"x")
+            await asyncio.sleep(0.01)
+
+    async with serve(script) as server:
+        with pytest.raises(UpstreamTimeout) as caught:
+            await ask(server.origin, timeout=0.15)
+        assert caught.value.phase == "total"
+
+
+async def test_reply_that_comes_byte_by_byte_is_read(ask: Ask) -> None:
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            for byte in STREAM + b"3\r\nabc\r\n1;x=y\r\nd\r\n0\r\nX-T: 1\r\n\r\n":
+                await peer.send(bytes([byte]))
+                await asyncio.sleep(0)
+
+    async with serve(script) as server:
+        for _ in range(2):
+            assert await ask.read(server.origin) == b"abcd"
+        assert len(server.peers) == 1

@@ -226,14 +226,6 @@ async def test_broken_chunk_framing_is_a_bad_reply_after_what_came_before(ask: A
         assert caught.value.status == 200
 
 
-async def test_encoded_body_is_refused_by_name(ask: Ask) -> None:
-    reply = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nab"
-    async with serve(answer(reply)) as server:
-        with pytest.raises(BadReply, match="gzip") as caught:
-            await ask(server.origin)
-        assert caught.value.status == 200
-
-
 @pytest.mark.parametrize("ended", [True, False])
 async def test_head_over_the_limit_is_a_bad_reply(clients: Clients, *, ended: bool) -> None:
     end = b"\r\nContent-Length: 2\r\n\r\nok" if ended else b""
