@@ -14,15 +14,16 @@ import uvicorn
 from starlette.applications import Starlette
 from typing_extensions import override
 
-from backends import HttpClient, open_backends
+from backends import ClientLimits, Dialer, Exemptions, HttpClient, Proxy, open_backends
 from gateway.accounts import bootstrap, keys, pepper
 from gateway.accounts.opening import database_url, make_folder
 from gateway.api.edge import Edge, EdgeProtocol
-from gateway.api.routes import BASES, CHAT, Pages, application
+from gateway.api.routes import BASES, CHAT, MESSAGES, Pages, application
 from gateway.auth.directory import KeyDirectory
 from gateway.clock import Clock, SystemClock
 from gateway.errors import ConfigurationError
 from gateway.flow.counters import Counters
+from gateway.flow.dialects import ANTHROPIC, OPENAI, OPENROUTER
 from gateway.flow.run import ChatFlow
 from gateway.ids import IdSource
 from gateway.jobs.shipper import Shipper, replay
@@ -115,8 +116,9 @@ def build(settings: Settings) -> Starlette:
             routes = {}
             for base in BASES:
                 # /api/v1 is OpenRouter's contract, in which every stream ends with usage.
-                flow = ChatFlow(services, usage_always=base.startswith("/api"))
-                routes[(base + CHAT).encode()] = flow
+                dialect = OPENROUTER if base.startswith("/api") else OPENAI
+                routes[(base + CHAT).encode()] = ChatFlow(services, dialect)
+                routes[(base + MESSAGES).encode()] = ChatFlow(services, ANTHROPIC)
             gc.collect()
             gc.freeze()
             gc.set_threshold(50_000, 20, 100)
@@ -171,8 +173,7 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         max_staleness=settings.auth.max_staleness,
         load_timeout=_LOAD,
     )
-    ca_file = settings.upstream_ca_file
-    client = HttpClient(clock=clock.monotonic, ca_file=None if ca_file is None else str(ca_file))
+    client = _upstream_client(settings, clock)
     breaker = Breaker(clock)
     services = Services(
         settings=settings,
@@ -180,7 +181,7 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         ids=IdSource(clock),
         keys=directory,
         book=Books(settings, catalogue, clock),
-        backends=open_backends(client),
+        backends=open_backends(client, pepper.derived(secret, "cache salts")),
         breaker=breaker,
         state=state,
         journal=journal,
@@ -203,6 +204,23 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         await shipper.finish()
         journal.release()
         await database.aclose()
+
+
+def _upstream_client(settings: Settings, clock: Clock) -> HttpClient:
+    upstream = settings.upstream
+    proxy = upstream.proxy
+    dialer = Dialer(
+        tls=upstream.tls.files(),
+        tls_of={origin: tls.files() for origin, tls in settings.tls_by_origin().items()},
+        proxy=None if proxy is None else Proxy.of(proxy.get_secret_value()),
+        exemptions=Exemptions(upstream.no_proxy),
+    )
+    limits = ClientLimits(
+        max_age=upstream.max_connection_age,
+        max_waiting=upstream.max_waiting,
+        max_waiting_per_tenant=upstream.max_waiting_per_team,
+    )
+    return HttpClient(clock=clock.monotonic, dialer=dialer, limits=limits)
 
 
 async def _sweep(state: MemoryState, clock: Clock, longest_request: float) -> None:

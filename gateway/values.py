@@ -119,11 +119,12 @@ class Result(StrEnum):
     REFUSED = "refused"  # never reached a provider
 
 
-class AttemptRecord(Struct, frozen=True, kw_only=True):
+class AttemptRecord(Struct, frozen=True):
     """One settled attempt: a ledger entry.
 
     `cost` is what the provider will bill us; `charge` is what the caller's team pays. Times are epoch
-    milliseconds or durations in milliseconds.
+    milliseconds or durations in milliseconds. `gateway.usage.ledger` makes rows of the fields in their
+    order, the last three being values of several columns.
     """
 
     id: str  # generation id + "-" + ordinal from 1
@@ -139,15 +140,15 @@ class AttemptRecord(Struct, frozen=True, kw_only=True):
     started_ms: int
     ttft_ms: int | None
     duration_ms: int
-    quantities: Quantities
     reasoning_tokens: int
     basis: Basis
+    reported_cost: str | None
+    quantities: Quantities
     cost: Money
     charge: Money
-    reported_cost: str | None = None
 
 
-class Outcome(Struct, frozen=True, kw_only=True):
+class Outcome(Struct, frozen=True):
     """A whole request as it ended: what the journal's close line carries."""
 
     generation_id: str
@@ -173,9 +174,6 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 class Head(Protocol):
     """The head of a caller's request."""
-
-    method: str
-    path: str
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a header by its lower-case name.

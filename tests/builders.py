@@ -80,6 +80,13 @@ def chat(**fields: Any) -> bytes:
     return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
 
 
+def anthropic(**fields: Any) -> bytes:
+    """The body of a Messages request; a field that is None is left out."""
+    hello = {"role": "user", "content": "Hello!"}
+    whole = {"model": MODEL, "max_tokens": 20, "messages": [hello], **fields}
+    return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
+
+
 def text(content: str, *, reasoning: bool = False) -> Text:
     """A piece of answer text."""
     return Text(json.dumps(content)[1:-1].encode(), reasoning)

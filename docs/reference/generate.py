@@ -8,6 +8,7 @@
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
+from inspect import getdoc
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -33,7 +34,8 @@ each fault. `tidegate serve --check` does only that. They do not change while th
 
 - `${{NAME}}` in a value is replaced by the environment variable `NAME`; one that is not set is a fault.
 - An environment variable `TIDEGATE_SECTION__FIELD` counts over the file, for instance
-  `TIDEGATE_SERVER__PORT=9000`; `TIDEGATE_DATA` likewise for a setting without a section. What is in a list
+  `TIDEGATE_SERVER__PORT=9000`; `TIDEGATE_DATA` likewise for a setting without a section, and
+  `TIDEGATE_UPSTREAM__TLS__CA_FILE` for one in a section within a section. What is in a list
   (`providers`, `endpoints`) cannot be set so. Any other variable that begins with `TIDEGATE_` is a fault,
   so that a misspelt one is not ignored.
 - An unknown setting is a fault. Prices are strings: write `"0.60"`, with the quotes.
@@ -71,7 +73,7 @@ def settings_page() -> str:
         model, many = _section(field)
         if model is not None:
             title = f"## `{name}`" + (": a list; of each entry" if many else "")
-            parts += [f"{title}\n", f"{model.__doc__}\n", _table(_rows(model))]
+            parts += [f"{title}\n", f"{getdoc(model)}\n", _table(_rows(model))]
             parts += list(_nested(name + ("[]" if many else ""), model))
     return "\n".join(parts)
 
@@ -81,7 +83,7 @@ def _nested(prefix: str, model: type[BaseModel]) -> Iterator[str]:
         inner, _ = _section(field)
         if inner is not None:
             yield f"### `{prefix}.{name}`\n"
-            yield f"{inner.__doc__}\n"
+            yield f"{getdoc(inner)}\n"
             yield _table(_rows(inner))
 
 

@@ -4,6 +4,7 @@ It lives beside the database, not in it, so that a copy of the database alone te
 belongs in the backup: without it every key of the installation is dead.
 """
 
+import hmac
 import os
 import secrets
 from contextlib import suppress
@@ -35,6 +36,11 @@ def ensure(data: Path) -> bytes:
             [f"{path}: {len(pepper)} bytes where {LENGTH} are expected; restore it from the backup"]
         )
     return pepper
+
+
+def derived(pepper: bytes, purpose: str) -> bytes:
+    """A secret of 32 bytes for one purpose, which tells nothing of the pepper or of other purposes."""
+    return hmac.digest(pepper, f"tidegate {purpose}".encode(), "sha256")
 
 
 def _create(path: Path) -> None:

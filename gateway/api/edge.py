@@ -18,17 +18,16 @@ from msgspec import Struct
 from typing_extensions import override
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
     HttpToolsProtocol,
     RequestResponseCycle,
 )
 from uvicorn.server import ServerState
 
-from gateway.api.exchange import NativeExchange, NativeHead, too_large
+from gateway.api.exchange import NativeExchange, too_large
+from gateway.api.head import NativeHead, head_too_large, origin_form, refusal, size
 from gateway.errors import (
     CallerGone,
     GatewayError,
-    HeadersTooLarge,
     InvalidRequest,
     RequestTimeout,
     Unavailable,
@@ -36,7 +35,6 @@ from gateway.errors import (
 from gateway.ids import IdSource
 from gateway.settings import ServerSettings
 from gateway.values import Exchange
-from gateway.wire.errors import error_body, error_headers
 
 _LINGER = 2.0  # seconds for which the rest of a refused upload is read and thrown away
 
@@ -89,8 +87,9 @@ class EdgeProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
-        self._unset_keepalive_if_required()
         if self._in_head:
+            if self._head_size == 0:
+                self._due = 0.0  # it had been for a request to begin
             self._head_size += len(data)
         try:
             try:
@@ -108,7 +107,7 @@ class EdgeProtocol(HttpToolsProtocol):
         limits = self.limits
         if self._in_head:
             if self._head_size > limits.max_head_bytes:
-                self._refuse(_head_too_large(limits))
+                self._refuse(head_too_large(limits))
             elif self._due == 0.0 and self._head_size:
                 self._expect_bytes(limits.head_timeout)
         else:  # the rest of a body is to come
@@ -173,7 +172,25 @@ class EdgeProtocol(HttpToolsProtocol):
             self._write_timer.cancel()
             self._write_timer = None
 
-    # Time limits on what the caller sends: one timer that is re-armed when it fires, not per read
+    # Time limits on what the caller sends: one timer that is re-armed when it fires, not per read. The
+    # base class makes a timer for each pause between two requests; here that is a due time as well.
+
+    @override
+    def _unset_keepalive_if_required(self) -> None:
+        pass
+
+    @override
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if self.flow.read_paused:
+            self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+        elif self._in_head and self._head_size == 0:
+            self._expect_bytes(self.timeout_keep_alive)
 
     def _expect_bytes(self, seconds: float) -> None:
         self._due = self.loop.time() + seconds
@@ -225,39 +242,42 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         # The base class builds an ASGI scope here; native routes need none.
         self.url = b""
-        self.expect_100_continue = False
         self.headers = []
 
     @override
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    @override
     def on_headers_complete(self) -> None:
-        if self._head_size > self.limits.max_head_bytes and _size(self) > (
-            self.limits.max_head_bytes
-        ):
-            raise _head_too_large(self.limits)
+        most = self.limits.max_head_bytes
+        if self._head_size > most and size(self.url, self.headers) > most:
+            raise head_too_large(self.limits)
         method = self.parser.get_method()
         if self.parser.should_upgrade() and method != b"CONNECT":
             self._upgrading = True
             return
         self._in_head = False
         self._due = 0.0
-        if not self.url.startswith(b"/"):
-            self.url = _origin_form(self.url)
-        path = self.url.partition(b"?")[0]
-        handler = self.edge.routes.get(path) if method == b"POST" else None
+        url, routes = self.url, self.edge.routes
+        handler = routes.get(url) if method == b"POST" else None
         if handler is None:
-            url, headers = self.url, self.headers
-            super().on_message_begin()
-            self.url = url
-            self.headers.extend(headers)
-            super().on_headers_complete()
-            return
+            if not url.startswith(b"/"):
+                url = self.url = origin_form(url)
+            path = url.partition(b"?")[0]
+            handler = routes.get(path) if method == b"POST" else None
+            if handler is None:
+                self._leave_to_asgi()
+                return
         self.http_10 = self.parser.get_http_version() == "1.0"
+        head = NativeHead(self.headers)
         earlier: RequestResponseCycle | None = self.cycle
+        expected = head.first(b"expect")
         exchange = NativeExchange(
             self,
-            NativeHead(path, self.headers),
+            head,
             keep_alive=not self.http_10 and self.parser.should_keep_alive(),
-            expect=self.expect_100_continue,
+            expect=expected is not None and expected.lower() == b"100-continue",
         )
         self._check_length(exchange)
         # The base class knows cycles by what it touches of them: see NativeExchange.
@@ -268,6 +288,15 @@ class EdgeProtocol(HttpToolsProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, app))
+
+    def _leave_to_asgi(self) -> None:
+        """Have the base class read the head as if it had been there from the beginning."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
 
     def _check_length(self, exchange: NativeExchange) -> None:
         length = exchange.head.first(b"content-length")
@@ -295,9 +324,11 @@ class EdgeProtocol(HttpToolsProtocol):
         # In `tasks`, so that a graceful shutdown waits for it.
         task = self.loop.create_task(app(cycle))
         cycle.task = task
-        for running in (self.tasks, self.edge.tasks):
-            running.add(task)
-            task.add_done_callback(running.discard)
+        ours, served = self.edge.tasks, self.tasks
+        ours.add(task)
+        task.add_done_callback(ours.discard)
+        served.add(task)
+        task.add_done_callback(served.discard)
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -352,18 +383,7 @@ class EdgeProtocol(HttpToolsProtocol):
             self.transport.close()  # an answer was given, or another is under way: cannot mix
             return
         identity = self.edge.ids.generation().encode()
-        body = error_body(error)
-        parts = [STATUS_LINE[error.status]]
-        for name, value in (
-            *self.server_state.default_headers,
-            *error_headers(error),
-            (b"x-generation-id", identity),
-            (b"x-request-id", identity),
-            (b"content-length", b"%d" % len(body)),
-            (b"connection", b"close"),
-        ):
-            parts += (name, b": ", value, b"\r\n")
-        self.transport.write(b"".join((*parts, b"\r\n", body)))
+        self.transport.write(refusal(error, identity, self.server_state.default_headers))
         # Closing at once would reset the connection under the answer if more is on its way.
         self._refused = True
         self.transport.write_eof()
@@ -373,21 +393,3 @@ class EdgeProtocol(HttpToolsProtocol):
         """Whether a request of this connection is not answered yet."""
         newest: RequestResponseCycle | None = self.cycle
         return newest is not None and not newest.response_complete
-
-
-def _origin_form(target: bytes) -> bytes:
-    """The path and query of a target in absolute form, which servers must take (RFC 9112, 3.2.2)."""
-    if not target.lower().startswith((b"http://", b"https://")):
-        return target
-    parsed = httptools.parse_url(target)
-    path = parsed.path or b"/"
-    query = parsed.query or b""
-    return path + b"?" + query if query else path
-
-
-def _size(protocol: HttpToolsProtocol) -> int:
-    return len(protocol.url) + sum(len(name) + len(value) + 4 for name, value in protocol.headers)
-
-
-def _head_too_large(limits: ServerSettings) -> HeadersTooLarge:
-    return HeadersTooLarge(f"the request's headers are larger than {limits.max_head_bytes} bytes")

@@ -9,9 +9,10 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from gateway.errors import BodyTooLarge, CallerGone, GatewayError, InvalidRequest
+from gateway.api.head import NativeHead
+from gateway.errors import BodyTooLarge, CallerGone, GatewayError
 from gateway.settings import ServerSettings
-from gateway.values import Exchange, Head
+from gateway.values import Exchange
 
 
 class Connection(Protocol):
@@ -25,45 +26,6 @@ class Connection(Protocol):
 
     def finished(self, exchange: "NativeExchange") -> None:
         """The answer is complete."""
-
-
-class NativeHead(Head):
-    """The head of a request on a native route."""
-
-    __slots__ = ("_by_name", "_headers", "method", "path")
-
-    def __init__(self, path: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        self.method = "POST"
-        self.path = path.decode("latin-1")
-        self._headers = headers
-        by_name = dict(headers)
-        # Without a name that comes twice, which is the rule, look-ups need not search.
-        self._by_name = by_name if len(by_name) == len(headers) else None
-
-    @override
-    def header(self, name: bytes) -> bytes | None:
-        if self._by_name is not None:
-            return self._by_name.get(name)
-        found: bytes | None = None
-        for known, value in self._headers:
-            if known == name:
-                if found is not None:
-                    text = name.decode("latin-1")
-                    raise InvalidRequest(
-                        f"the header '{text}' is there more than once; send it once",
-                        code="duplicate_header",
-                    )
-                found = value
-        return found
-
-    @override
-    def first(self, name: bytes) -> bytes | None:
-        if self._by_name is not None:
-            return self._by_name.get(name)
-        for known, value in self._headers:
-            if known == name:
-                return value
-        return None
 
 
 class _NoEvent:

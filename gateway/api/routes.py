@@ -8,12 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.auth.header import one_key
 from gateway.errors import GatewayError, InvalidRequest, MethodNotAllowed, NotFound
 from gateway.ids import IdSource
 from gateway.services import Services
 from gateway.usage import queries
 from gateway.values import Principal
-from gateway.wire import openrouter
+from gateway.wire import anthropic_errors, openrouter
+from gateway.wire.anthropic_reply import generation_id
 from gateway.wire.errors import error_body, error_headers
 from pricing import ModelFacts
 
@@ -25,6 +27,8 @@ Handler = Callable[[Request, Services], Awaitable[Response]]
 
 BASES = ("/v1", "/api/v1")
 CHAT = "/chat/completions"
+MESSAGES = "/messages"
+_ANTHROPIC = tuple(base + MESSAGES + "/" for base in BASES)  # whose errors are in Anthropic's form
 
 
 class Pages:
@@ -53,9 +57,17 @@ class Pages:
         routes = [Route(path, self._served(handler)) for path, handler in table]
         # POST never gets here: the edge serves it.
         others = ["GET", "PUT", "PATCH", "DELETE"]
-        return routes + [
-            Route(base + CHAT, self._served(self._wrong_method), methods=others) for base in BASES
-        ]
+        for base in BASES:
+            routes += [
+                Route(base + CHAT, self._served(self._wrong_method), methods=others),
+                Route(base + MESSAGES, self._served(self._wrong_method), methods=others),
+                Route(
+                    base + MESSAGES + "/count_tokens",
+                    self._served(self._no_counting),
+                    methods=[*others, "POST"],
+                ),
+            ]
+        return routes
 
     def _served(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def serve(request: Request) -> Response:
@@ -64,14 +76,16 @@ class Pages:
             try:
                 response = await handler(request, running)
             except GatewayError as error:
-                response = error_response(error)
+                response = error_response(error, request, identity)
             except Exception:  # noqa: BLE001 - as in the flow
                 _log.exception("request %s failed inside the gateway", identity)
                 response = error_response(
                     GatewayError(
                         f"the gateway failed to serve this request; its log has the reason under"
                         f" {identity}"
-                    )
+                    ),
+                    request,
+                    identity,
                 )
             response.headers["x-request-id"] = _echo(request) or identity
             response.headers["cache-control"] = "no-store"
@@ -94,6 +108,7 @@ class Pages:
                 param="id",
                 code="missing_field",
             )
+        wanted = generation_id(wanted)
         outcome = running.recent.get(wanted)
         if outcome is None:
             outcome = await queries.generation(running.database, wanted, principal.team_id)
@@ -119,15 +134,23 @@ class Pages:
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def _wrong_method(self, _: Request, __: Services) -> Response:
-        raise MethodNotAllowed("send chat completions with POST")
+        raise MethodNotAllowed("send chat completions and messages with POST")
+
+    async def _no_counting(self, _: Request, __: Services) -> Response:
+        raise NotFound(
+            "tokens are not counted ahead here, as only the provider's tokenizer could; 'usage' of each"
+            " answer has the exact counts",
+            code="no_route",
+        )
 
 
 def application(routes: list[Route], ids: IdSource) -> Starlette:
     """The ASGI application, with the framework's own refusals in our shape."""
 
     def refused(request: Request, error: GatewayError) -> Response:
-        response = error_response(error)
-        response.headers["x-request-id"] = _echo(request) or ids.generation()
+        identity = ids.generation()
+        response = error_response(error, request, identity)
+        response.headers["x-request-id"] = _echo(request) or identity
         return response
 
     async def missing(request: Request, _: Exception) -> Response:
@@ -141,20 +164,31 @@ def application(routes: list[Route], ids: IdSource) -> Starlette:
     return Starlette(routes=routes, exception_handlers={404: missing, 405: wrong_method})
 
 
-def error_response(error: GatewayError) -> Response:
-    """An error as a response."""
+def error_response(error: GatewayError, request: Request, identity: str) -> Response:
+    """An error as a response, in the form of the dialect that the path belongs to.
+
+    `identity`: what the caller may name when asking about it.
+    """
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
-    return Response(error_body(error), error.status, headers=headers)
+    if not (request.url.path + "/").startswith(_ANTHROPIC):
+        return Response(error_body(error), error.status, headers=headers)
+    headers["request-id"] = identity
+    return Response(anthropic_errors.error_body(error, identity), error.status, headers=headers)
 
 
 async def _principal(request: Request, running: Services) -> Principal:
-    found = [value for name, value in request.headers.raw if name == b"authorization"]
+    sent = one_key(_header(request, b"authorization"), _header(request, b"x-api-key"))
+    return await running.keys.authenticate(sent)
+
+
+def _header(request: Request, wanted: bytes) -> bytes | None:
+    found = [value for name, value in request.headers.raw if name == wanted]
     if len(found) > 1:
         raise InvalidRequest(
-            "the header 'authorization' is there more than once; send it once",
+            f"the header '{wanted.decode()}' is there more than once; send it once",
             code="duplicate_header",
         )
-    return await running.keys.authenticate(found[0] if found else None)
+    return found[0] if found else None
 
 
 def _echo(request: Request) -> str | None:

@@ -45,6 +45,26 @@ def bearer_token(header: bytes | None) -> bytes:
     raise Unauthenticated(f"the Authorization header is not of the form `Bearer KEY`: {_HOW}")
 
 
+def one_key(authorization: bytes | None, api_key: bytes | None) -> bytes | None:
+    """The Authorization header of a caller who may also send the key in `x-api-key`.
+
+    Args:
+        authorization: the value of the one header, None if it is not there.
+        api_key: that of the other.
+
+    Raises:
+        Unauthenticated: both are there, and differ.
+    """
+    api_key = (api_key or b"").strip()
+    if not api_key:
+        return authorization
+    if (authorization or b"").strip() and bearer_token(authorization) != api_key:
+        raise Unauthenticated(
+            "two different keys were sent, in `x-api-key` and in `Authorization`: send one of them"
+        )
+    return BEARER + api_key
+
+
 def why_malformed(token: bytes) -> str:
     """What is wrong with a key that fails `check_form`, and what to do, in words for its owner."""
     if not token:

@@ -1,6 +1,6 @@
 """Admission: what a request may cost is held before it is sent, and settled however it ends."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -8,13 +8,14 @@ from backends import BackendError, Finish
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.flow.answer import Answer
 from gateway.flow.attempt import Chosen, Walker, note_failure
+from gateway.flow.dialects import Encoder
 from gateway.flow.settle import (
     Counted,
     Ending,
     Ticket,
     counted,
-    last_record,
     outcome_of,
+    record,
     settle,
 )
 from gateway.policies.budgets import holds
@@ -32,7 +33,6 @@ from gateway.values import (
     Result,
     UsageView,
 )
-from gateway.wire.openai_reply import StreamEncoder, WholeEncoder
 
 _CLIENT_CLOSED = 499  # nginx's status for a caller who left; nobody reads it
 
@@ -51,7 +51,7 @@ class Admission:
     ) -> None:
         self.walker = Walker(services.backends, services.breaker, services.clock)
         self.chosen: Chosen | None = None
-        self.encoder: StreamEncoder | WholeEncoder | None = None
+        self.encoder: Encoder | None = None
         self._services = services
         self._exchange = exchange
         self._answer = answer
@@ -69,7 +69,9 @@ class Admission:
         # Not awaited: it is written at the end of this tick. A process that dies before has sent the
         # caller nothing, so at worst what a provider bills for those microseconds goes unseen.
         try:
-            lines.begin(services.journal, _opened(ticket, held), ticket.terms.cards)
+            lines.begin(
+                services.journal, _opened(ticket, held), ticket.terms.cards, ticket.terms.card_ids
+            )
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
@@ -99,13 +101,12 @@ class Admission:
         if chosen is None or encoder is None:
             raise ValueError("no answer was chosen")
         consumed = self._consumed()
-        finishes = encoder.finishes
         last = self._last(chosen, consumed, Result.SUCCESS, charged=True)
         await self._settle(
             Ending(
                 result=Result.SUCCESS,
                 status=200,
-                finish=min(finishes, key=_index) if finishes else None,
+                finish=_first(encoder.finishes),
                 last=last,
                 chosen=chosen,
             )
@@ -157,9 +158,9 @@ class Admission:
 
     def _reached_caller(self) -> bool:
         encoder = self.encoder
-        return isinstance(encoder, StreamEncoder) and encoder.deltas > 0
+        return self._answer.streaming and encoder is not None and encoder.deltas > 0
 
-    def _estimated(self, encoder: StreamEncoder | WholeEncoder) -> int:
+    def _estimated(self, encoder: Encoder) -> int:
         """Output tokens so far, should the provider not say: never more than what was held for."""
         output = estimate_output(encoder.deltas, encoder.size)
         if self.chosen is None:
@@ -172,8 +173,8 @@ class Admission:
         encoder = self.encoder
         prompt_bytes = self._ticket.request.prompt_bytes
         if encoder is None:
-            return counted(None, prompt_bytes, 0)
-        return counted(encoder.usage, prompt_bytes, self._estimated(encoder))
+            return counted(None, prompt_bytes, int)
+        return counted(encoder.usage, prompt_bytes, lambda: self._estimated(encoder))
 
     def _last(
         self,
@@ -184,7 +185,7 @@ class Admission:
         charged: bool,
         error: BackendError | None = None,
     ) -> AttemptRecord:
-        return last_record(
+        return record(
             self._ticket,
             chosen.attempt,
             consumed,
@@ -211,7 +212,7 @@ class Admission:
             charged = self._reached_caller()
             last = self._last(chosen, self._consumed(), result, charged=charged)
         elif current is not None:
-            last = last_record(
+            last = record(
                 self._ticket,
                 current,
                 self._consumed(),
@@ -228,6 +229,11 @@ class Admission:
         services, ticket = self._services, self._ticket
         if ending.chosen is not None:
             self._count_defects(ending.chosen, ending.result)
+        for failure in self.walker.failures:
+            if failure.malformed:
+                provider = failure.attempt.entry.candidate.endpoint.provider
+                where = (("model", ticket.plan.model), ("provider", provider))
+                services.metrics.add(metrics.MALFORMED, where, failure.malformed)
         outcome = outcome_of(ticket, ending, self.walker.failures, services.clock.now())
         await settle(services, outcome, ticket.arrived)
 
@@ -244,8 +250,11 @@ class Admission:
                 self._services.metrics.add(metrics.NO_USAGE, where)
 
 
-def _index(finish: Finish) -> int:
-    return finish.index
+def _first(finishes: Sequence[Finish]) -> Finish | None:
+    """The end of the first choice."""
+    if len(finishes) > 1:
+        return min(finishes, key=lambda finish: finish.index)
+    return finishes[0] if finishes else None
 
 
 def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:

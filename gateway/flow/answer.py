@@ -5,20 +5,20 @@ from collections.abc import Sequence
 
 from gateway.errors import GatewayError
 from gateway.flow.attempt import Chosen
+from gateway.flow.dialects import Dialect, StreamEncoder
 from gateway.values import Exchange
-from gateway.wire.errors import error_body, error_headers, error_object
-from gateway.wire.openai_reply import KEEP_ALIVE, StreamEncoder
+from gateway.wire.errors import error_headers
 
 _MAX_REQUEST_ID = 128
 _MAX_DROPPED = 1024
 
 
 class Answer:
-    """One answer: a head that is sent once, then either a whole body or a stream.
+    """One answer in its caller's dialect: a head that is sent once, then a whole body or a stream.
 
-    While a stream is silent, a comment goes out every `interval` seconds, so that neither the caller
-    nor a proxy between gives up. The first comment sends the head; from then on failures can only be
-    told inside the stream.
+    While a stream is silent, a comment or the like goes out every `interval` seconds, so that neither
+    the caller nor a proxy between gives up. The first of them sends the head; from then on failures can
+    only be told inside the stream.
     """
 
     __slots__ = (
@@ -28,6 +28,7 @@ class Answer:
         "_last",
         "_loop",
         "_timer",
+        "dialect",
         "encoder",
         "generation_id",
         "request_id",
@@ -35,7 +36,8 @@ class Answer:
         "streaming",
     )
 
-    def __init__(self, exchange: Exchange, generation_id: str) -> None:
+    def __init__(self, exchange: Exchange, dialect: Dialect, generation_id: str) -> None:
+        self.dialect = dialect
         self.generation_id = generation_id
         theirs = exchange.head.first(b"x-request-id")
         self.request_id = _request_id(theirs) or generation_id
@@ -48,6 +50,8 @@ class Answer:
             (b"x-request-id", self.request_id.encode()),
             (b"cache-control", b"no-store"),
         ]
+        if dialect.request_id_header is not None:
+            self._headers.append((dialect.request_id_header, generation_id.encode()))
         self._interval = 0.0
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -67,18 +71,21 @@ class Answer:
         silent = loop.time() - self._last
         if silent >= self._interval - 0.001:
             if not self._exchange.congested:
-                self.stream(KEEP_ALIVE)
+                self.stream(self.dialect.keep_alive)
             silent = 0.0
         self._timer = loop.call_later(self._interval - silent, self._tick)
 
     def stop(self) -> None:
-        """No more comments."""
+        """Nothing more goes out in silence."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def describe(self, chosen: Chosen) -> None:
-        """Say who answers, as far as the head has not gone out yet."""
+    def describe(self, chosen: Chosen, dropped: Sequence[str]) -> None:
+        """Say who answers, as far as the head has not gone out yet.
+
+        `dropped`: what of the request was left out before any endpoint was known.
+        """
         if self.status is not None:
             return
         endpoint = chosen.attempt.entry.candidate.endpoint
@@ -88,8 +95,10 @@ class Answer:
             headers.append((b"x-tidegate-attempts", b"%d" % chosen.attempt.ordinal))
         if endpoint.sandbox:
             headers.append((b"x-tidegate-sandbox", b"true"))
-        if chosen.reply.dropped:
-            headers.append((b"x-tidegate-dropped", _header_text(chosen.reply.dropped)))
+        if dropped or chosen.reply.dropped:
+            named = self.dialect.field_names
+            names = [*dropped, *[named.get(name, name) for name in chosen.reply.dropped]]
+            headers.append((b"x-tidegate-dropped", _header_text([*dict.fromkeys(names)])))
 
     def stream(self, data: bytes) -> None:
         """Send a piece of a stream; the head first, if need be."""
@@ -121,18 +130,20 @@ class Answer:
     def fail(self, error: GatewayError) -> None:
         """Tell of a failure: as a reply of its own, or inside a stream that has begun.
 
-        A stream that fails ends without `[DONE]`.
+        A stream that fails ends without its dialect's good end.
         """
         self.stop()
+        dialect = self.dialect
         if self.status is None:
             self.status = error.status
-            body = error_body(error)
+            body = dialect.error_body(error, self.generation_id)
             self._exchange.start(error.status, error_headers(error) + self._headers, len(body))
             self._exchange.finish(body)
         elif self.encoder is not None:
-            self._exchange.finish(self.encoder.failure(error_object(error)))
+            self._exchange.finish(self.encoder.failure(dialect.error_object(error)))
         else:
-            self._exchange.finish(b"data: " + error_body(error) + b"\n\n")
+            body = dialect.error_body(error, self.generation_id)
+            self._exchange.finish(dialect.error_lead + body + b"\n\n")
 
 
 def _header_text(names: Sequence[str]) -> bytes:

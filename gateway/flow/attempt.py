@@ -29,8 +29,8 @@ from gateway.clock import Clock
 from gateway.errors import AllAttemptsFailed, InvalidRequest
 from gateway.routing.plan import output_cap
 from gateway.uptime.breaker import Breaker
-from gateway.values import Plan, PlanEntry
-from gateway.wire.openai_chat import ChatRequest
+from gateway.values import Plan, PlanEntry, Principal
+from gateway.wire.request import ChatRequest
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +49,16 @@ class Attempt(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """An attempt that failed before it was chosen, with the usage it stated, if any."""
+    """An attempt that failed before it was chosen, with the usage it stated, if any.
+
+    `malformed` counts the events of it that could not be read.
+    """
 
     attempt: Attempt
     error: BackendError
     ended: float
     usage: Usage | None = None
+    malformed: int = 0
 
 
 class Chosen(Struct, frozen=True):
@@ -86,13 +90,20 @@ class Walker:
         self.reply: Reply | None = None
 
     async def walk(
-        self, request: ChatRequest, plan: Plan, *, request_id: str, deadline: float
+        self,
+        request: ChatRequest,
+        plan: Plan,
+        *,
+        principal: Principal,
+        request_id: str,
+        deadline: float,
     ) -> Chosen:
         """The first endpoint that answers.
 
         Args:
             request: what was asked.
             plan: where it may go.
+            principal: whose request it is.
             request_id: the generation id.
             deadline: when all attempts together must be over, on the monotonic clock.
 
@@ -108,7 +119,9 @@ class Walker:
             self.current = Attempt(ordinal, entry, int(self._clock.now() * 1000), started)
             usage: list[Usage] = []
             try:
-                return await self._try(self.current, request, request_id, left, usage)
+                return await self._try(
+                    self.current, request, request_id, left, usage, principal=principal
+                )
             except BackendError as error:
                 self._failed(error, usage[-1] if usage else None)
                 if not error.try_next:
@@ -122,6 +135,8 @@ class Walker:
         request_id: str,
         left: float,
         usage: list[Usage],
+        *,
+        principal: Principal,
     ) -> Chosen:
         candidate = attempt.entry.candidate
         endpoint = candidate.endpoint
@@ -130,6 +145,8 @@ class Walker:
             stream=request.stream,
             output_cap=output_cap(candidate, request.max_tokens),
             request_id=request_id,
+            tenant=principal.team_id,
+            organisation=principal.organisation_id,
         )
         reply = await self._backends[endpoint.kind].open(call, endpoint, timeout=left)
         self.reply = reply
@@ -162,8 +179,9 @@ class Walker:
         attempt = self.current
         if attempt is None:
             return
+        malformed = 0 if self.reply is None else self.reply.malformed
         self.abort()
-        self.failures.append(Failure(attempt, error, self._clock.monotonic(), usage))
+        self.failures.append(Failure(attempt, error, self._clock.monotonic(), usage, malformed))
         self.current = None
         note_failure(self._breaker, attempt, error)
 

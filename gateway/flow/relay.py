@@ -8,7 +8,6 @@ from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
 from gateway.flow.attempt import Chosen, Failure, describe
 from gateway.values import Exchange
-from gateway.wire.openai_reply import StreamEncoder, WholeEncoder
 
 PROGRESS_INTERVAL = 1.0  # seconds between notes in the journal during a long answer
 MAX_WHOLE = 33_554_432  # bytes of a collected answer: as much as one that comes whole may have
@@ -47,7 +46,7 @@ async def stream(
 
     `most`: pieces that the answer may have: what was held covers no more.
     """
-    encoder = StreamEncoder(
+    encoder = answer.dialect.new_stream(
         generation_id=answer.generation_id,
         created=created,
         model=model,
@@ -81,6 +80,8 @@ async def stream(
                 if exchange.congested:
                     await exchange.drain()
             events = await reply.next(take)
+        if encoder.fault is not None:
+            raise encoder.fault
     except BackendError as error:
         await admission.broke_off(error, 200)
         answer.fail(_broken(chosen, error, answer, admission))
@@ -95,7 +96,7 @@ async def whole(
     chosen: Chosen, admission: Admission, answer: Answer, *, model: str, created: int, most: int
 ) -> None:
     """Collect a reply and send it in one piece. `most` as in `stream`."""
-    encoder = WholeEncoder()
+    encoder = answer.dialect.new_whole()
     admission.encoder = encoder
     admission.chosen = chosen
     reply, events = chosen.reply, chosen.events

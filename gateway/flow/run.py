@@ -12,31 +12,30 @@
 import asyncio
 import logging
 
+from gateway.auth.header import one_key
 from gateway.errors import GatewayError, InvalidRequest, NotFound, Unavailable
 from gateway.flow import relay
 from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
+from gateway.flow.dialects import Dialect
 from gateway.flow.settle import Ticket
 from gateway.flow.terms import TermsOfPlans
 from gateway.routing.plan import Needs, output_cap, plan
 from gateway.services import Services
 from gateway.telemetry import metrics
 from gateway.values import Exchange, Plan, Principal
-from gateway.wire import openai_chat
-from gateway.wire.openai_chat import ChatRequest
+from gateway.wire.request import ChatRequest
 
 _log = logging.getLogger(__name__)
-_API = "chat.completions"
 _SLACK = 64  # pieces that an answer may have beyond its cap in tokens
 
 
 class ChatFlow:
-    """Serves chat completions in OpenAI's dialect."""
+    """Serves chat in one dialect."""
 
-    def __init__(self, services: Services, *, usage_always: bool) -> None:
-        """`usage_always`: end each stream with usage, asked for or not, as OpenRouter does."""
+    def __init__(self, services: Services, dialect: Dialect) -> None:
         self._services = services
-        self._usage_always = usage_always
+        self._dialect = dialect
         self._terms = TermsOfPlans()
 
     async def __call__(self, exchange: Exchange) -> None:
@@ -44,7 +43,7 @@ class ChatFlow:
         services = self._services
         arrived = services.clock.monotonic()
         created_ms = int(services.clock.now() * 1000)
-        answer = Answer(exchange, services.ids.generation())
+        answer = Answer(exchange, self._dialect, services.ids.generation())
         try:
             await self._serve(exchange, answer, arrived, created_ms)
         except GatewayError as error:
@@ -68,7 +67,7 @@ class ChatFlow:
             self._refuse(exchange, answer, fault)
 
     def _refuse(self, exchange: Exchange, answer: Answer, error: GatewayError) -> None:
-        labels = (("api", _API), ("code", error.code), ("status", str(error.status)))
+        labels = (("api", self._dialect.api), ("code", error.code), ("status", str(error.status)))
         self._services.metrics.add(metrics.ERRORS, labels)
         answer.stop()
         if not exchange.gone:
@@ -77,21 +76,23 @@ class ChatFlow:
     async def _serve(
         self, exchange: Exchange, answer: Answer, arrived: float, created_ms: int
     ) -> None:
-        services = self._services
+        services, dialect = self._services, self._dialect
         authorization = exchange.head.header(b"authorization")
+        if dialect.api_key_header:
+            authorization = one_key(authorization, exchange.head.header(b"x-api-key"))
         principal = services.keys.lookup(authorization)
         if principal is None:
             principal = await services.keys.authenticate(authorization)
 
         _refuse_compressed(exchange)
-        request = openai_chat.parse(await exchange.body(), usage_always=self._usage_always)
+        request = dialect.parse(await exchange.body())
 
         planned = self._plan(request, principal)
 
         ticket = Ticket(
             generation_id=answer.generation_id,
             request_id=answer.request_id,
-            api=_API,
+            api=dialect.api,
             principal=principal,
             request=request,
             plan=planned,
@@ -106,10 +107,11 @@ class ChatFlow:
             chosen = await admission.walker.walk(
                 request,
                 planned,
+                principal=principal,
                 request_id=answer.generation_id,
                 deadline=arrived + limits.total_timeout,
             )
-            answer.describe(chosen)
+            answer.describe(chosen, request.dropped)
             created = created_ms // 1000
             # A piece is a token or more, but for the ends of reasoning, tool calls and the like.
             candidate = chosen.attempt.entry.candidate

@@ -5,7 +5,8 @@ left. An attempt that delivered nothing is never charged; where the provider may
 booked as ours. Counts that the provider did not state are estimated and say so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec import Struct
 
@@ -16,8 +17,8 @@ from gateway.services import Services
 from gateway.telemetry import metrics
 from gateway.usage import lines
 from gateway.usage.quantify import InconsistentUsage, estimate, quantify
-from gateway.values import AttemptRecord, Basis, Candidate, Outcome, Plan, Principal, Result
-from gateway.wire.openai_chat import ChatRequest
+from gateway.values import AttemptRecord, Basis, Outcome, Plan, Principal, Result
+from gateway.wire.request import ChatRequest
 from pricing import Money, Quantities, total_pico
 
 _NOTHING = Quantities()
@@ -60,13 +61,13 @@ class Counted(Struct, frozen=True):
     usage: Usage  # the same, as it is told to the caller
 
 
-def counted(usage: Usage | None, prompt_bytes: int, output_tokens: int) -> Counted:
+def counted(usage: Usage | None, prompt_bytes: int, written: Callable[[], int]) -> Counted:
     """Counts of an attempt: the provider's, if it stated any that can be, else an estimate.
 
     Args:
         usage: the provider's last statement.
         prompt_bytes: size of the request's JSON.
-        output_tokens: the answer's, estimated.
+        written: estimates the answer's tokens; asked only where that is needed.
     """
     if usage is not None:
         try:
@@ -74,7 +75,7 @@ def counted(usage: Usage | None, prompt_bytes: int, output_tokens: int) -> Count
         except InconsistentUsage as error:
             if error.repaired is not None:
                 return _as_told(error.repaired, min(usage.reasoning, error.repaired.output))
-    return _as_told(estimate(prompt_bytes, output_tokens), 0)
+    return _as_told(estimate(prompt_bytes, written()), 0)
 
 
 def _as_told(quantities: Quantities, reasoning: int) -> Counted:
@@ -89,29 +90,21 @@ def _as_told(quantities: Quantities, reasoning: int) -> Counted:
     return Counted(quantities, told.reasoning, Basis.ESTIMATED, told)
 
 
-def priced(candidate: Candidate, quantities: Quantities) -> Money:
-    """What `quantities` cost at a candidate."""
-    card = candidate.card
-    if card is None:  # the plan leaves such candidates out
-        raise ValueError(f"{candidate.endpoint.id} has no price")
-    return Money(card.currency, total_pico(quantities, card))
-
-
 def failed_record(ticket: Ticket, failure: Failure) -> AttemptRecord:
     """The entry of an attempt that delivered nothing."""
     error = failure.error
     if failure.usage is not None or _may_be_billed(error):
-        consumed = counted(failure.usage, ticket.request.prompt_bytes, 0)
+        consumed = counted(failure.usage, ticket.request.prompt_bytes, int)
     else:
         consumed = Counted(_NOTHING, 0, Basis.MEASURED, Usage(prompt=0, completion=0))
-    return _record(
+    return record(
         ticket,
         failure.attempt,
         consumed,
         ended=failure.ended,
         result=Result.FAILED,
-        error=error,
         charged=False,
+        error=error,
     )
 
 
@@ -123,7 +116,7 @@ def _may_be_billed(error: BackendError) -> bool:
     return error.code not in _UNBILLED and phase not in _UNBILLED_PHASES and bool(sent)
 
 
-def last_record(
+def record(
     ticket: Ticket,
     attempt: Attempt,
     consumed: Counted,
@@ -134,87 +127,87 @@ def last_record(
     error: BackendError | None = None,
     chosen: Chosen | None = None,
 ) -> AttemptRecord:
-    """The entry of the attempt that was chosen, or was under way when the request ended.
+    """The entry of an attempt.
 
-    `charged` says whether any of its answer was sent to the caller.
+    Args:
+        ticket: the request that it belongs to.
+        attempt: which one.
+        consumed: what it used.
+        ended: when it ended, on the monotonic clock.
+        result: how it ended.
+        charged: whether any of its answer was sent to the caller.
+        error: what it failed with.
+        chosen: its reply, if it was the attempt that answered.
     """
-    return _record(
-        ticket,
-        attempt,
-        consumed,
-        ended=ended,
-        result=result,
-        error=error,
-        charged=charged,
-        chosen=chosen,
-    )
-
-
-def _record(
-    ticket: Ticket,
-    attempt: Attempt,
-    consumed: Counted,
-    *,
-    ended: float,
-    result: Result,
-    error: BackendError | None,
-    charged: bool,
-    chosen: Chosen | None = None,
-) -> AttemptRecord:
     candidate = attempt.entry.candidate
-    endpoint = candidate.endpoint
-    started = attempt.started
-    cost = priced(candidate, consumed.quantities)
+    card = candidate.card
+    if card is None:  # the plan leaves such candidates out
+        raise ValueError(f"{candidate.endpoint.id} has no price")
+    endpoint, started, quantities = candidate.endpoint, attempt.started, consumed.quantities
+    cost = Money(card.currency, total_pico(quantities, card))
+    status = upstream_id = ttft_ms = code = None
+    if chosen is not None:
+        status = 200
+        upstream_id = chosen.reply.upstream_id
+        ttft_ms = int((chosen.first_token - started) * 1000 + 0.5)
+    if error is not None:
+        status, code = error.status, error.code
+    # CPython passes more than 15 arguments by name through a dict, at twice the cost.
     return AttemptRecord(
-        id=f"{ticket.generation_id}-{attempt.ordinal}",
-        ordinal=attempt.ordinal,
-        endpoint_id=endpoint.id,
-        provider=endpoint.provider,
-        upstream_model=endpoint.model,
-        rate_card_id="" if candidate.card is None else candidate.card.id,
-        result=result,
-        error_code=None if error is None else error.code,
-        upstream_status=(200 if chosen is not None else None) if error is None else error.status,
-        upstream_id=None if chosen is None else chosen.reply.upstream_id,
+        f"{ticket.generation_id}-{attempt.ordinal}",
+        attempt.ordinal,
+        endpoint.id,
+        endpoint.provider,
+        endpoint.model,
+        card.id,
+        result,
+        code,
+        upstream_status=status,
+        upstream_id=upstream_id,
         started_ms=attempt.started_ms,
-        ttft_ms=None if chosen is None else round((chosen.first_token - started) * 1000),
-        duration_ms=round((ended - started) * 1000),
-        quantities=consumed.quantities,
+        ttft_ms=ttft_ms,
+        duration_ms=int((ended - started) * 1000 + 0.5),
         reasoning_tokens=consumed.reasoning,
         basis=consumed.basis,
-        cost=cost,
-        charge=cost if charged else Money.zero(cost.currency),
         reported_cost=consumed.usage.reported_cost,
+        quantities=quantities,
+        cost=cost,
+        charge=cost if charged else Money(card.currency, 0),
     )
 
 
 def outcome_of(ticket: Ticket, ending: Ending, failures: Sequence[Failure], now: float) -> Outcome:
     """The whole request as it ended. `now` is in epoch seconds."""
-    last, chosen = ending.last, ending.chosen
-    records = tuple([failed_record(ticket, failure) for failure in failures])
-    ttft = None
+    last, chosen, finish = ending.last, ending.chosen, ending.finish
+    principal = ticket.principal
+    attempts = () if last is None else (last,)
+    if failures:
+        attempts = (*map(partial(failed_record, ticket), failures), *attempts)
+    ttft_ms = reason = native_reason = None
     if chosen is not None:
-        ttft = round((chosen.first_token - ticket.arrived) * 1000)
-    return Outcome(
-        generation_id=ticket.generation_id,
-        request_id=ticket.request_id,
-        created_ms=ticket.created_ms,
-        closed_ms=int(now * 1000),
-        organisation_id=ticket.principal.organisation_id,
-        team_id=ticket.principal.team_id,
-        key_id=ticket.principal.key_id,
-        api=ticket.api,
+        ttft_ms = int((chosen.first_token - ticket.arrived) * 1000 + 0.5)
+    if finish is not None:
+        reason, native_reason = finish.reason, finish.native_reason
+    return Outcome(  # not all by name: see `record`
+        ticket.generation_id,
+        ticket.request_id,
+        ticket.created_ms,
+        int(now * 1000),
+        principal.organisation_id,
+        principal.team_id,
+        principal.key_id,
+        ticket.api,
         model_requested=ticket.request.model,
         model=ticket.plan.model,
         streamed=ticket.request.stream,
         result=ending.result,
         status=ending.status,
         error_code=ending.error_code,
-        finish_reason=None if ending.finish is None else ending.finish.reason,
-        native_finish_reason=None if ending.finish is None else ending.finish.native_reason,
-        ttft_ms=ttft,
+        finish_reason=reason,
+        native_finish_reason=native_reason,
+        ttft_ms=ttft_ms,
         sandbox=ticket.terms.sandbox,
-        attempts=records if last is None else (*records, last),
+        attempts=attempts,
     )
 
 
@@ -235,18 +228,20 @@ async def settle(services: Services, outcome: Outcome, arrived: float) -> None:
 
 def _count(services: Services, outcome: Outcome, seconds: float) -> None:
     counted = services.metrics
-    counted.request(outcome.api, outcome.status, outcome.result.value, seconds)
+    counted.request(outcome.api, outcome.status, outcome.result._value_, seconds)
     if outcome.ttft_ms is not None:
         counted.first_token(outcome.ttft_ms)
     failed: str | None = None
     for attempt in outcome.attempts:
-        ended = attempt.error_code or attempt.result.value
-        series = counted.attempts(outcome.model, attempt.provider, ended, attempt.cost.currency)
+        ended = attempt.error_code or attempt.result._value_
+        cost, quantities = attempt.cost, attempt.quantities
+        series = counted.attempts(outcome.model, attempt.provider, ended, cost.currency)
         series.count += 1
-        series.input += attempt.quantities.input_total
-        series.cache_read += attempt.quantities.cache_read
-        series.output += attempt.quantities.output
-        series.cost_pico += attempt.cost.pico
+        series.fresh_input += quantities.fresh_input
+        series.cache_read += quantities.cache_read
+        series.cache_write += quantities.cache_write_5m + quantities.cache_write_1h
+        series.output += quantities.output
+        series.cost_pico += cost.pico
         series.charge_pico += attempt.charge.pico
         if failed is not None:
             counted.add(metrics.FAILOVERS, (("reason", failed),))

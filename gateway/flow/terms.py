@@ -5,7 +5,7 @@ from msgspec import Struct
 from gateway.routing.plan import output_cap, prompt_bound
 from gateway.usage.lines import PlannedEndpoint
 from gateway.values import Candidate, Plan
-from gateway.wire.openai_chat import ChatRequest
+from gateway.wire.request import ChatRequest
 from pricing import Money, RateCard, ceiling_pico
 
 _REMEMBERED = 512
@@ -30,6 +30,7 @@ class Terms(Struct, frozen=True):
     ceilings: tuple[Ceiling, ...]
     endpoints: tuple[PlannedEndpoint, ...]
     cards: tuple[RateCard, ...]
+    card_ids: str
     sandbox: bool
 
     def worst_charge(self, request: ChatRequest) -> Money:
@@ -89,6 +90,7 @@ def terms(plan: Plan) -> Terms:
             ]
         ),
         cards=tuple({card.id: card for card in cards}.values()),
+        card_ids="\n".join(dict.fromkeys(card.id for card in cards)),
         sandbox=any(c.endpoint.sandbox for c in candidates),
     )
 

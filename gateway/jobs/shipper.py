@@ -1,27 +1,29 @@
-"""Moving the journal to the ledger while the process runs.
+"""Moving what ended to the ledger while the process runs.
 
-Whatever is shipped twice changes nothing, so every step may be cut off anywhere and done again: a
-file is deleted only after everything in it is in the database for good.
+Outcomes are taken from memory, where they are remembered until they are in the database. The journal is
+read only where memory had to let some go, and in the end, to see whether a file is still needed.
+Whatever is shipped twice changes nothing, so every step may be cut off anywhere and done again: a file
+is deleted only after everything in it is in the database for good.
 """
 
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 from sqlalchemy.exc import DBAPIError
 
 from gateway.clock import Clock
 from gateway.errors import Unavailable
 from gateway.store.database import Database
-from gateway.usage import journal_files, ledger
+from gateway.usage import journal_files, ledger, lines, queries
 from gateway.usage.delivery import deliver
 from gateway.usage.journal import Journal
 from gateway.usage.journal_files import JournalFile
 from gateway.usage.ledger import Shipped
-from gateway.usage.lines import Card, Close, Closed, decode, decode_own
+from gateway.usage.lines import Card, Close
 from gateway.usage.recent import Recent
 from gateway.usage.replay import DAMAGED_SUFFIX, Replayed, replay
 from gateway.values import Outcome
@@ -29,46 +31,38 @@ from gateway.values import Outcome
 __all__ = ["Replayed", "Shipper", "replay"]
 
 INTERVAL: Final = 0.5
-BATCH: Final = 500
+BATCH: Final = 512
 BACKOFF_MAX: Final = 5.0
 ADOPT_INTERVAL: Final = 10.0
-_LINES_PER_CLOSE: Final = 8  # long streams' progress lines must not make a batch endless
 _LINES_AT_A_TIME: Final = 50  # then others may run
 
 log = logging.getLogger(__name__)
 
 
-class _Gathered(Struct):
-    """Lines of one file that are to be shipped together; ends at `offset`."""
-
-    offset: int
-    outcomes: list[Outcome] = []
-    cards: list[Card] = []
-    opened: list[str] = []
-    damaged: int = 0
-
-
 class _Cursor:
-    """How far one of our own files is shipped, and how many of its opens have no close yet."""
+    """How far one of our own files is shipped, and what is known of the requests that it opened.
 
-    __slots__ = ("damaged", "offset", "unclosed")
+    `unsettled` are those whose outcome is not in the database; None as long as nobody has looked.
+    """
+
+    __slots__ = ("damaged", "offset", "unsettled")
 
     def __init__(self) -> None:
         self.offset = 0
-        self.unclosed = 0
+        self.unsettled: set[str] | None = None
         self.damaged = 0
 
 
 class Shipper:
-    """Moves this process's journal to the ledger, and adopts what dead processes left behind.
+    """Moves what this process did to the ledger, and adopts what dead processes left behind.
 
     Args:
         database: where the ledger is. While it is away nothing is lost: the journal grows.
         journal: this process's journal.
-        recent: told what is in the database, so that it can forget it.
+        recent: what has ended; told what is in the database, so that it can forget it.
         clock: says when abandoned requests are settled.
         interval: seconds between passes, and the first delay after a failure.
-        batch: close lines in one transaction.
+        batch: outcomes in one transaction.
         adopt_interval: seconds between looks for abandoned journals.
 
     Attributes:
@@ -95,8 +89,6 @@ class Shipper:
         self._batch = batch
         self._adopt_interval = adopt_interval
         self._cursors: dict[str, _Cursor] = {}
-        self._unclosed: dict[str, _Cursor] = {}  # generation id: where its open line is
-        self._shipped_unwritten: set[str] = set()
         self._cards: set[str] = set()  # ids that are in the database for certain
         self._stopping = asyncio.Event()
         self.lock = asyncio.Lock()
@@ -133,7 +125,7 @@ class Shipper:
             log.warning("shipper: the journal is left for the next start: %s", fault)
 
     async def ship(self) -> int:
-        """Ship everything that is written now.
+        """Ship everything that has ended by now, also what the disk refuses to have in the journal.
 
         Returns:
             How many outcomes were shipped.
@@ -144,109 +136,91 @@ class Shipper:
             OSError: the journal cannot be read, or the file of rejected rows not be written.
         """
         count = 0
-        for file in tuple(self._journal.files):
-            cursor = self._cursors.setdefault(file.name, _Cursor())
-            while cursor.offset < file.size:
-                gathered = await self._gather(file, cursor.offset)
-                if gathered.offset == cursor.offset:
-                    break  # the end of the last line is yet to be written
-                async with self.lock:
-                    await self._commit(file, cursor, gathered)
-                count += len(gathered.outcomes)
-        async with self.lock:
-            count += await self._ship_unwritten()
+        if self._recent.forgotten:
+            count += await self._reread()
+        complete = False
+        while not complete:
+            outcomes = self._recent.oldest(self._batch)
+            complete = len(outcomes) == len(self._recent)
+            # Then every close line that is in the files by now is in the database, or among these.
+            reached = self._journal.reached() if complete else {}
+            await self._commit(outcomes, self._new_cards(), reached)
+            count += len(outcomes)
         await self._remove_finished()
         return count
 
-    async def _gather(self, file: JournalFile, offset: int) -> _Gathered:
-        """The next lines to be shipped together; lets others run every few of them."""
-        gathered = _Gathered(offset)
-        for count, (line, end) in enumerate(journal_files.lines(file, offset), 1):
-            try:
-                decoded = decode_own(line)
-                if isinstance(decoded, str):
-                    gathered.opened.append(decoded)
-                elif isinstance(decoded, Closed):
-                    gathered.outcomes.append(self._outcome(decoded.id, line))
-                elif decoded is not None:
-                    gathered.cards.append(decoded)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                log.exception("%s: a line before byte %d cannot be read", file.name, end)
-                gathered.damaged += 1
-            gathered.offset = end
-            if count == _LINES_PER_CLOSE * self._batch or len(gathered.outcomes) == self._batch:
-                break
-            if count % _LINES_AT_A_TIME == 0:
-                await asyncio.sleep(0)
-        return gathered
+    def _new_cards(self) -> list[Card]:
+        """Rate cards of this process that may not be in the database."""
+        return [
+            decoded
+            for key, line in self._journal.headers().items()
+            if key not in self._cards and isinstance(decoded := lines.decode(line), Card)
+        ]
 
-    def _outcome(self, generation_id: str, line: bytes) -> Outcome:
-        """The outcome of a close line: the one in memory if it is there still."""
-        recent = self._recent.get(generation_id)
-        if recent is not None:
-            return recent
-        decoded = decode(line)
-        if not isinstance(decoded, Close):
-            raise msgspec.ValidationError("a close line without an outcome")
-        return decoded.outcome
-
-    async def _commit(self, file: JournalFile, cursor: _Cursor, gathered: _Gathered) -> None:
-        outcomes = gathered.outcomes
-        cards = [card for card in gathered.cards if card.card.id not in self._cards]
-        if outcomes or cards:
+    async def _commit(
+        self, outcomes: Sequence[Outcome], cards: Sequence[Card], reached: Mapping[str, int]
+    ) -> None:
+        """Bring rows to the database, and note how far that brings the files named in `reached`."""
+        moved = {
+            name: offset
+            for name, offset in reached.items()
+            if self._cursors.setdefault(name, _Cursor()).offset < offset
+        }
+        if not (outcomes or cards or moved):
+            return
+        async with self.lock:
             await deliver(
                 self._database,
                 self._journal.folder,
                 outcomes=outcomes,
                 cards=cards,
-                files={file.name: Shipped(gathered.offset)},
+                files={name: Shipped(offset) for name, offset in moved.items()},
             )
-        # Only from here on does this object believe in it: a failure above repeats the batch.
-        self._cards.update(card.card.id for card in cards)
-        self._recent.drop(outcome.generation_id for outcome in outcomes)
-        for generation_id in gathered.opened:
-            self._close(generation_id)  # a line that was written again moves to the newer file
-            self._unclosed[generation_id] = cursor
-            cursor.unclosed += 1
-        for outcome in outcomes:
-            self._close(outcome.generation_id)
-        cursor.offset = gathered.offset
-        cursor.damaged += gathered.damaged
-
-    def _close(self, generation_id: str) -> None:
-        cursor = self._unclosed.pop(generation_id, None)
-        if cursor is not None:
-            cursor.unclosed -= 1
-
-    async def _ship_unwritten(self) -> int:
-        """Ship what the disk refuses straight from memory: the ledger is as safe a place."""
-        lines = self._journal.unwritten()
-        if not lines:
-            self._shipped_unwritten.clear()
-            return 0
-        decoded = [decode(line) for line in lines]
-        cards = [line for line in decoded if isinstance(line, Card)]
-        outcomes = [
-            line.outcome
-            for line in decoded
-            if isinstance(line, Close) and line.outcome.generation_id not in self._shipped_unwritten
-        ]
-        if outcomes:
-            await deliver(
-                self._database, self._journal.folder, outcomes=outcomes, cards=cards, files={}
-            )
+            # Only from here on does this object believe in it: a failure above repeats the batch.
             ids = [outcome.generation_id for outcome in outcomes]
-            self._shipped_unwritten.update(ids)
             self._recent.drop(ids)
-        return len(outcomes)
+        self._cards.update(card.card.id for card in cards)
+        for cursor in self._cursors.values():
+            if cursor.unsettled:
+                cursor.unsettled.difference_update(ids)
+        for name, offset in moved.items():
+            self._cursors[name].offset = offset
+
+    async def _reread(self) -> int:
+        """Ship from the files what memory no longer holds; lets others run every few lines."""
+        self._recent.forgotten = 0
+        count = 0
+        for file in tuple(self._journal.files):
+            cursor = self._cursors.setdefault(file.name, _Cursor())
+            outcomes: list[Outcome] = []
+            end = cursor.offset
+            for number, (line, after) in enumerate(journal_files.lines(file, end), 1):
+                try:
+                    decoded = lines.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    log.exception("%s: a line before byte %d cannot be read", file.name, after)
+                    cursor.damaged += 1
+                else:
+                    if isinstance(decoded, Close):
+                        outcomes.append(decoded.outcome)
+                end = after
+                if len(outcomes) == self._batch:
+                    await self._commit(outcomes, (), {file.name: end})
+                    count += len(outcomes)
+                    outcomes = []
+                elif number % _LINES_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+            await self._commit(outcomes, (), {file.name: end})
+            count += len(outcomes)
+        return count
 
     async def _remove_finished(self) -> None:
         done = [
             (file, cursor)
-            for file in self._journal.files
+            for file in tuple(self._journal.files)
             if file.finished
-            and (cursor := self._cursors.setdefault(file.name, _Cursor())).unclosed == 0
-            and next(journal_files.lines(file, cursor.offset), None) is None
+            and (cursor := self._cursors.setdefault(file.name, _Cursor())).offset == file.size
+            and await self._all_settled(file, cursor)
         ]
         if not done:
             return
@@ -258,6 +232,19 @@ class Shipper:
                     file.set_aside(DAMAGED_SUFFIX)
                 self._journal.remove(file)
                 del self._cursors[file.name]
+
+    async def _all_settled(self, file: JournalFile, cursor: _Cursor) -> bool:
+        """Whether the outcome of every request that a finished file opened is in the database."""
+        if cursor.unsettled is None:
+            unsettled: set[bytes] = set()
+            for block, _ in journal_files.blocks(file, 0):
+                opened, closed = lines.ids(block)
+                unsettled.update(opened)
+                unsettled.difference_update(closed)
+                await asyncio.sleep(0)
+            names = {generation_id.decode() for generation_id in unsettled}
+            cursor.unsettled = names - await queries.known_generations(self._database, names)
+        return not cursor.unsettled
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -2,9 +2,10 @@
 
 import datetime as dt
 
-from backends import KINDS, Deadlines, Endpoint, Secret
+from backends import Deadlines, Endpoint, Secret
 from gateway.errors import ConfigurationError
-from gateway.settings import EndpointSettings, ProviderSettings, Settings, TimeoutSettings
+from gateway.settings import Settings
+from gateway.settings_upstream import EndpointSettings, ProviderSettings, TimeoutSettings
 from gateway.values import Candidate
 from pricing import Catalogue, own_card
 
@@ -50,7 +51,7 @@ def _known(
             id=f"{name}/{offer.provider_model_id}",
             provider=name,
             kind=provider.kind,
-            base_url=provider.base_url or KINDS[provider.kind].base_url or "",
+            base_url=provider.address,
             model=offer.provider_model_id,
             api_key=Secret(provider.api_key.get_secret_value()),
             deadlines=_deadlines(provider.timeouts, total),
@@ -87,6 +88,7 @@ def _own(row: EndpointSettings, total: float) -> Candidate:
         max_connections=row.max_connections,
         max_output=row.max_output,
         extra_fields=frozenset(row.extra_fields),
+        cache_isolation=row.cache_isolation,
         native_non_stream=row.native_non_stream,
         sandbox=row.sandbox,
     )

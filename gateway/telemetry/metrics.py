@@ -59,10 +59,18 @@ _PICO = 10**12
 class AttemptSeries:
     """Counters of the attempts that ended alike; added to directly. Money in picos."""
 
-    __slots__ = ("cache_read", "charge_pico", "cost_pico", "count", "input", "output")
+    __slots__ = (
+        "cache_read",
+        "cache_write",
+        "charge_pico",
+        "cost_pico",
+        "count",
+        "fresh_input",
+        "output",
+    )
 
     def __init__(self) -> None:
-        self.count = self.input = self.cache_read = self.output = 0
+        self.count = self.fresh_input = self.cache_read = self.cache_write = self.output = 0
         self.cost_pico = self.charge_pico = 0
 
 
@@ -134,7 +142,7 @@ class Metrics:
             where: Labels = (("model", model), ("provider", provider))
             yield ATTEMPTS, (*where, ("outcome", outcome)), str(series.count)
             for kind, count in (
-                ("input", series.input),
+                ("input", series.fresh_input + series.cache_read + series.cache_write),
                 ("cache_read", series.cache_read),
                 ("output", series.output),
             ):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from backends import BackendError, Blame
+from backends.errors import Overloaded
 from gateway.clock import Clock
 from gateway.values import EndpointHealth
 
@@ -44,13 +45,18 @@ class Breaker:
         record = self._records.setdefault(endpoint_id, _Record())
         record.failures += 1
         over = record.failures - THRESHOLD
+        news = record.failures in {1, THRESHOLD}
         pause = 0.0 if over < 0 else min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(over, 10))
+        if isinstance(error, Overloaded):
+            # A full queue turns many away at once and is empty again in seconds.
+            record.failures = min(record.failures, THRESHOLD)
+            pause = min(pause, FIRST_PAUSE)
         if error.retry_after is not None:
             pause = max(pause, min(error.retry_after, LONGEST_PAUSE))
         if pause:
             until = self._clock.monotonic() + pause
             record.health = EndpointHealth(open_until=max(until, record.health.open_until))
-        return record.failures in {1, THRESHOLD}
+        return news
 
     def snapshot(self) -> Mapping[str, EndpointHealth]:
         """Endpoints with failures; empty while all is well."""

@@ -108,6 +108,7 @@ def _attempt(
         quantities=quantities,
         reasoning_tokens=0,
         basis=Basis.ESTIMATED,
+        reported_cost=None,
         cost=cost,
         charge=cost if line.output_tokens else Money(endpoint.currency, 0),
     )

@@ -42,15 +42,13 @@ async def deliver(
         OSError: the file of rejected rows cannot be written.
     """
     try:
-        async with database.transaction() as connection:
-            await ledger.write(connection, outcomes=outcomes, cards=cards, files=files)
+        await ledger.write(database, outcomes=outcomes, cards=cards, files=files)
     except _REFUSED as fault:
         if not outcomes and not cards:
             raise
         log.warning("the database refuses a batch, trying its rows alone: %s", fault)
         await _one_by_one(database, folder, outcomes, cards)
-        async with database.transaction() as connection:
-            await ledger.write(connection, files=files)
+        await ledger.write(database, files=files)
 
 
 async def _one_by_one(
@@ -61,11 +59,10 @@ async def _one_by_one(
     faults: list[Exception] = []
     for row in rows:
         try:
-            async with database.transaction() as connection:
-                if isinstance(row, Card):
-                    await ledger.write(connection, cards=[row])
-                else:
-                    await ledger.write(connection, outcomes=[row.outcome])
+            if isinstance(row, Card):
+                await ledger.write(database, cards=[row])
+            else:
+                await ledger.write(database, outcomes=[row.outcome])
         except _REFUSED as fault:
             refused.append(row)
             faults.append(fault)

@@ -20,7 +20,7 @@ import logging
 import os
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +107,7 @@ class Journal:
         self._awaiting_sync: list[_Tick] = []
         self._headers: dict[str, bytes] = {}  # lines that each file must hold before they are used
         self._headers_used: set[str] = set()
+        self._groups_used: set[str] = set()
 
         self._retry: asyncio.TimerHandle | None = None
         self._sync_timer: asyncio.TimerHandle | None = None
@@ -146,10 +147,30 @@ class Journal:
         self._headers_used.add(key)
         return key not in self._headers
 
+    def lacks_headers(self, group: str) -> bool:
+        """Whether `lacks_header` must be asked for each header of a group, which always come together.
+
+        Asking means that they are: from then on it is False, until a new file begins.
+        """
+        if group in self._groups_used:
+            return False
+        self._groups_used.add(group)
+        return True
+
     def append_header(self, key: str, line: bytes) -> None:
         """Write a line that later lines refer to by `key`, in this file and each that uses it."""
         self._headers[key] = line
         self.append(line)
+
+    def headers(self) -> Mapping[str, bytes]:
+        """The header lines that files must hold, by key."""
+        return self._headers
+
+    def reached(self) -> dict[str, int]:
+        """How far each file holds whole lines, in bytes, by name."""
+        sizes = {file.name: file.size for file in self.files}
+        sizes[self._file.name] = self._file.size - self._written
+        return sizes
 
     def require_healthy(self) -> None:
         """Let new work pass only while the journal can record it.
@@ -258,6 +279,7 @@ class Journal:
         used = self._headers_used
         self._headers = {key: line for key, line in self._headers.items() if key in used}
         self._headers_used = set()
+        self._groups_used = set()
         self._finish_at = self._max_bytes
         if self._headers:
             header = b"\n".join([*self._headers.values(), b""])

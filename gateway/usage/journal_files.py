@@ -14,7 +14,7 @@ from pathlib import Path
 
 _NAME = re.compile(r"(?P<boot>[0-9a-z]+)-(?P<ordinal>[0-9]{1,9})\.jsonl")
 _UNBORN = ".new"
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18
 
 
 class JournalFile:
@@ -142,8 +142,8 @@ def _remove_unborn(path: Path) -> None:
         file.close()
 
 
-def lines(file: JournalFile, offset: int) -> Iterator[tuple[bytes, int]]:
-    """The complete lines from `offset` on, without their ends, each with the offset after it.
+def blocks(file: JournalFile, offset: int) -> Iterator[tuple[bytes, int]]:
+    """The complete lines from `offset` on, many at a time, each block with the offset after it.
 
     A last line without an end is not given out: it is being written, or its writer died over it.
     `offset` must be the beginning of a line.
@@ -158,8 +158,19 @@ def lines(file: JournalFile, offset: int) -> Iterator[tuple[bytes, int]]:
         if not piece:
             return
         position += len(piece)
-        whole = (carried + piece).split(b"\n")
-        carried = whole.pop()
-        for line in whole:
+        whole, end, carried = (carried + piece).rpartition(b"\n")
+        if end:
+            offset += len(whole) + 1
+            yield whole, offset
+
+
+def lines(file: JournalFile, offset: int) -> Iterator[tuple[bytes, int]]:
+    """The complete lines of `blocks`, without their ends, each with the offset after it.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    for block, _ in blocks(file, offset):
+        for line in block.split(b"\n"):
             offset += len(line) + 1
             yield line, offset

@@ -39,17 +39,12 @@ def quantify(usage: Usage) -> Quantities:
     Raises:
         InconsistentUsage: a part exceeds its total, a count is negative or above `MAX_COUNT`.
     """
-    prompt = usage.prompt
-    completion = usage.completion
-    cached = usage.cached
-    write_5m = usage.cache_write
-    write_1h = usage.cache_write_1h
+    prompt, completion = usage.prompt, usage.completion
+    cached, write_5m, write_1h = usage.cached, usage.cache_write, usage.cache_write_1h
     fresh = prompt - cached - write_5m - write_1h
     if (
-        fresh < 0
-        or cached < 0
-        or write_5m < 0
-        or write_1h < 0
+        # Negative if any of them is.
+        (fresh | cached | write_5m | write_1h) < 0
         or not 0 <= usage.reasoning <= completion <= MAX_COUNT
         or prompt > MAX_COUNT
     ):

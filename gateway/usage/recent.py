@@ -1,6 +1,7 @@
 """Outcomes that have ended but are not in the database yet."""
 
 from collections.abc import Iterable
+from itertools import islice
 
 from gateway.values import Outcome
 
@@ -12,10 +13,14 @@ class Recent:
 
     Holds what is unshipped, and of that the newest `limit`: while the database is away, memory must
     not grow without end. What is forgotten is still in the journal, and found again once shipped.
+
+    Attributes:
+        forgotten: how many outcomes were let go before they were in the database.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
+        self.forgotten = 0
         self._outcomes: dict[str, Outcome] = {}
 
     def put(self, outcome: Outcome) -> None:
@@ -24,6 +29,7 @@ class Recent:
         outcomes[outcome.generation_id] = outcome
         if len(outcomes) > self._limit:
             del outcomes[next(iter(outcomes))]
+            self.forgotten += 1
 
     def get(self, generation_id: str) -> Outcome | None:
         """The outcome, if it has ended and is not shipped. The caller checks whose it is."""
@@ -33,6 +39,10 @@ class Recent:
         """Forget what is in the database now; ids that are not here are ignored."""
         for generation_id in generation_ids:
             self._outcomes.pop(generation_id, None)
+
+    def oldest(self, count: int) -> list[Outcome]:
+        """The first `count` of them, in the order in which they ended."""
+        return list(islice(self._outcomes.values(), count))
 
     def outcomes(self) -> tuple[Outcome, ...]:
         """All that are remembered."""

@@ -63,7 +63,10 @@ class StreamEncoder:
         size: bytes of these.
         finishes: the ends of choices that were seen.
         usage: the provider's last statement; later ones replace earlier ones.
+        fault: None, as there is no answer that this dialect could not tell.
     """
+
+    fault: BadReply | None = None
 
     __slots__ = (
         "_content",

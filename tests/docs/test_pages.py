@@ -105,7 +105,7 @@ def test_every_command_of_the_pages_parses() -> None:
                 continue
             seen += 1
             command: click.Command = main
-            rest = words(line)[1:]
+            rest = words(line.removesuffix("&"))[1:]  # in the background, in a shell
             context = click.Context(main)
             while isinstance(command, click.Group):
                 found = command.get_command(context, rest.pop(0))

@@ -14,8 +14,10 @@ from gateway.errors import GatewayError
 from gateway.flow.attempt import _STATUS
 from gateway.telemetry.metrics import FAMILIES
 from gateway.usage.aborted import ERROR_CODE
-from gateway.wire.openai_chat import _UNSUPPORTED
+from gateway.wire import anthropic_content, anthropic_messages, anthropic_reply
+from gateway.wire.anthropic_errors import _BY_STATUS
 from gateway.wire.openai_reply import KEEP_ALIVE
+from gateway.wire.request import UNSUPPORTED
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs/reference"
@@ -113,13 +115,42 @@ def test_the_field_table_is_the_adapters_own() -> None:
 
 def test_every_field_with_a_fate_of_its_own_is_named() -> None:
     named = set(re.findall(r"`([a-z_.]+)`", page("api.md")))
-    assert _UNSUPPORTED.keys() | GATEWAY_ONLY <= named
+    assert UNSUPPORTED.keys() | GATEWAY_ONLY <= named
     assert WRITTEN - {"stream_options"} <= named
     assert "stream_options.include_usage" in named
 
 
 def test_the_keep_alive_comment_is_as_documented() -> None:
     assert f"    {KEEP_ALIVE.decode().strip()}\n" in page("api.md")
+
+
+def test_every_field_of_anthropics_dialect_with_a_fate_of_its_own_is_named() -> None:
+    text = page("api.md").partition("## Messages: Anthropic's dialect")[2]
+    named = set(re.findall(r"`([a-z_.]+)`", text))
+    assert anthropic_messages._REFUSED.keys() - UNSUPPORTED.keys() <= named
+    assert set(anthropic_messages._LEFT_OUT) | anthropic_messages._FOREIGN <= named
+    assert all(f"`{name}" in text for name in anthropic_messages.FIELD_NAMES.values())
+    dropped: set[str] = set()
+    for module in (anthropic_messages, anthropic_content):
+        source = Path(module.__file__ or "").read_text(encoding="utf-8")
+        dropped |= set(re.findall(r'dropped\["([a-z_.]+)"\]', source))
+        dropped |= set(re.findall(r'\("((?:tools\.)[a-z_.]+)", tool', source))
+    assert len(dropped) > 8
+    assert dropped <= named
+
+
+def test_anthropics_error_types_and_stop_reasons_are_as_documented() -> None:
+    text = page("api.md").partition("## Messages: Anthropic's dialect")[2]
+    documented = {cells[0]: cells[1].strip("`") for cells in rows(text) if cells[0].isdigit()}
+    assert documented == {str(status): kind for status, kind in _BY_STATUS.items()}
+    reasons = {cells[0].strip("`") for cells in rows(text.partition("### Answers")[2])}
+    told = {reason.decode().strip('"') for reason in anthropic_reply._REASONS.values()}
+    assert told | {"stop_sequence"} <= reasons
+
+
+def test_anthropics_ping_is_as_documented() -> None:
+    lines = anthropic_reply.KEEP_ALIVE.decode().splitlines()[:2]
+    assert "".join(f"    {line}\n" for line in lines) in page("api.md")
 
 
 def test_every_header_of_ours_is_documented() -> None:

@@ -14,6 +14,7 @@ from typing_extensions import override
 from backends import Backend, BackendError, Call, Endpoint, Event, Reply
 from backends.base import Take
 from gateway.errors import GatewayError, Unauthenticated
+from gateway.flow.dialects import OPENAI, Dialect
 from gateway.flow.run import ChatFlow
 from gateway.ids import IdSource
 from gateway.services import Services
@@ -250,6 +251,9 @@ class FakeJournal:
         loop.call_soon(written)
         return safe
 
+    def lacks_headers(self, group: str) -> bool:
+        return True
+
     def lacks_header(self, key: str) -> bool:
         return key not in self._known
 
@@ -320,7 +324,7 @@ class Rig:
         self,
         *candidates: Candidate,
         principal: Principal | None = None,
-        usage_always: bool = False,
+        dialect: Dialect = OPENAI,
         **request: float,
     ) -> None:
         """`request` is the settings' section of that name."""
@@ -348,7 +352,7 @@ class Rig:
             metrics=self.metrics,
             database=cast("Database", None),
         )
-        self.flow = ChatFlow(services, usage_always=usage_always)
+        self.flow = ChatFlow(services, dialect)
 
     def script(self, provider: str, *scripts: BackendError | Sequence[Step]) -> None:
         """How a provider behaves, one script for each time that it is asked."""

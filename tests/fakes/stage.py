@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 import openai
 from click.testing import CliRunner
 from msgspec import Struct
+from typing_extensions import override
 
 from backends.sandbox import FaultName, SandboxServer
 from gateway.cli import main
@@ -77,28 +78,22 @@ class Response(Struct, frozen=True):
         ]
 
 
-class Stage:
-    """Moonshot, Novita and vLLM, and a gateway on all three.
+class GatewayStage:
+    """A gateway process and the callers before it; what stands behind it, a subclass says.
 
     Attributes:
-        moonshot, novita, vllm: the stand-ins.
         key: of team `acme`, without a budget.
     """
 
     def __init__(self, folder: Path) -> None:
         self.loop = LoopThread()
-        self.moonshot = SandboxServer("moonshot")
-        self.novita = SandboxServer("novita")
-        self.vllm = SandboxServer("vllm")
         self.key = ""
         self._folder = folder
         self._up = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
         self._up.callback(self.loop.close)
-        for server in (self.moonshot, self.novita, self.vllm):
-            self.loop.run(server.start())
-            self._up.callback(self._close, server)
+        self._begin()
         self.gateway = GatewayProcess(self._folder, self._settings())
         self.loop.run(self.gateway.__aenter__())
         self._up.callback(lambda: self.loop.run(self.gateway.__aexit__(None, None, None)))
@@ -115,55 +110,11 @@ class Stage:
     ) -> None:
         self._up.close()
 
-    def _close(self, server: SandboxServer) -> None:
-        self.loop.run(server.aclose())
+    def _begin(self) -> None:
+        """Start what the settings point at; `self._up` ends it."""
 
     def _settings(self) -> dict[str, Any]:
-        known = [
-            {"kind": "moonshot", "base_url": self.moonshot.base_url, "api_key": "sandbox"},
-            {"kind": "novita", "base_url": self.novita.base_url, "api_key": "sandbox"},
-        ]
-        own = {
-            "id": "gpu/linear",
-            "provider": "gpu",
-            "kind": "vllm",
-            "base_url": self.vllm.base_url,
-            "model": "tiny-kimi",
-            "serves": LINEAR,
-            "price": {"input": "0.3", "output": "0.6"},
-            "context_length": 8192,
-            "max_output": 4096,
-        }
-        first: dict[str, Any] = {
-            "provider": "first",
-            "kind": "novita",
-            "server": self.novita,
-            "model": K26,
-            "price": ("1", "2"),
-        }
-        second: dict[str, Any] = {
-            "provider": "second",
-            "kind": "moonshot",
-            "server": self.moonshot,
-            "model": "kimi-k2.6",
-            "price": ("3", "6"),
-        }
-        pairs = [
-            endpoint
-            for fault in FaultName
-            for name in (fault, f"{fault}-stream", f"{fault}-other")
-            for endpoint in (
-                _endpoint(name, **first),
-                _endpoint(name, **second),
-            )
-        ]
-        return {
-            "server": {"max_body_bytes": 1_000_000},
-            "request": {"keep_alive_interval": 0.1},
-            "auth": {"max_age": 0.3},
-            "providers": known,
-            "endpoints": [own, *pairs],
-        }
+        raise NotImplementedError
 
     # administration
 
@@ -233,6 +184,77 @@ class Stage:
             yield connection
         finally:
             connection.close()
+
+
+class Stage(GatewayStage):
+    """Moonshot, Novita and vLLM, and a gateway on all three.
+
+    Attributes:
+        moonshot, novita, vllm: the stand-ins.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.moonshot = SandboxServer("moonshot")
+        self.novita = SandboxServer("novita")
+        self.vllm = SandboxServer("vllm")
+
+    @override
+    def _begin(self) -> None:
+        for server in (self.moonshot, self.novita, self.vllm):
+            self.loop.run(server.start())
+            self._up.callback(self._close, server)
+
+    def _close(self, server: SandboxServer) -> None:
+        self.loop.run(server.aclose())
+
+    @override
+    def _settings(self) -> dict[str, Any]:
+        known = [
+            {"kind": "moonshot", "base_url": self.moonshot.base_url, "api_key": "sandbox"},
+            {"kind": "novita", "base_url": self.novita.base_url, "api_key": "sandbox"},
+        ]
+        own = {
+            "id": "gpu/linear",
+            "provider": "gpu",
+            "kind": "vllm",
+            "base_url": self.vllm.base_url,
+            "model": "tiny-kimi",
+            "serves": LINEAR,
+            "price": {"input": "0.3", "output": "0.6"},
+            "context_length": 8192,
+            "max_output": 4096,
+        }
+        first: dict[str, Any] = {
+            "provider": "first",
+            "kind": "novita",
+            "server": self.novita,
+            "model": K26,
+            "price": ("1", "2"),
+        }
+        second: dict[str, Any] = {
+            "provider": "second",
+            "kind": "moonshot",
+            "server": self.moonshot,
+            "model": "kimi-k2.6",
+            "price": ("3", "6"),
+        }
+        pairs = [
+            endpoint
+            for fault in FaultName
+            for name in (fault, f"{fault}-stream", f"{fault}-other")
+            for endpoint in (
+                _endpoint(name, **first),
+                _endpoint(name, **second),
+            )
+        ]
+        return {
+            "server": {"max_body_bytes": 1_000_000},
+            "request": {"keep_alive_interval": 0.1},
+            "auth": {"max_age": 0.3},
+            "providers": known,
+            "endpoints": [own, *pairs],
+        }
 
 
 def _endpoint(

@@ -177,8 +177,8 @@ TWICE = "endpoint id 'own/kimi' is there more than once"
         ),
         ({"endpoints": [ENDPOINT, ENDPOINT]}, TWICE),
         (
-            {"providers": [PROVIDER], "upstream_ca_file": "/nowhere/ca.pem"},
-            "upstream_ca_file: there is no file /nowhere/ca.pem",
+            {"providers": [PROVIDER], "upstream": {"tls": {"ca_file": "/nowhere/ca.pem"}}},
+            "upstream.tls.ca_file: there is no file /nowhere/ca.pem",
         ),
     ],
 )

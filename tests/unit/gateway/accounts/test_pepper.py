@@ -43,3 +43,11 @@ def test_a_damaged_pepper_is_not_replaced(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nowhere"):
         pepper.ensure(tmp_path / "nowhere")
+
+
+def test_each_purpose_has_a_secret_of_its_own_that_stays() -> None:
+    one, other = bytes(32), bytes(31) + b"1"
+    made = {pepper.derived(secret, purpose) for secret in (one, other) for purpose in ("a", "b")}
+    assert len(made) == 4
+    assert all(len(secret) == 32 for secret in made)
+    assert pepper.derived(one, "a") in made

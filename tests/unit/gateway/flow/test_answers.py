@@ -7,6 +7,7 @@ import pytest
 
 from backends import Finish
 from backends.errors import ConnectionLost, Overloaded
+from gateway.flow.dialects import OPENAI, OPENROUTER
 from gateway.telemetry import metrics
 from gateway.wire.openai_reply import KEEP_ALIVE
 from tests.builders import END, USAGE, budget, candidate, chat, piece, principal, text
@@ -69,7 +70,7 @@ async def test_a_stream_ends_with_usage_where_it_is_wanted(
     fields: dict[str, Any],
     wanted: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    gateway = Rig(candidate("a"), usage_always=always)
+    gateway = Rig(candidate("a"), dialect=OPENROUTER if always else OPENAI)
     gateway.script("a", GOOD)
     exchange = await gateway.ask(chat(stream=True, **fields))
     assert ("usage" in exchange.events[-1]) is wanted

@@ -201,3 +201,12 @@ async def test_each_endpoint_is_sent_the_cap_that_it_can_bear() -> None:
     rig.script("a", GOOD)
     await rig.ask(chat(max_tokens=90))
     assert rig.backend.calls[-1][0].output_cap == 90
+
+
+async def test_each_endpoint_is_told_whose_request_it_is() -> None:
+    rig = Rig(*CHEAP_AND_DEAR)
+    rig.script("a", UpstreamFault("x"))
+    rig.script("b", GOOD)
+    await rig.ask(chat())
+    whose = [(call.tenant, call.organisation) for call, _, _ in rig.backend.calls]
+    assert whose == [("team-1", "org-1")] * 2

@@ -352,6 +352,20 @@ async def test_unreadable_events_of_an_answer_are_counted() -> None:
     assert exchange.done
 
 
+async def test_unreadable_events_of_an_attempt_that_failed_are_counted() -> None:
+    gateway = rig()
+    wait = asyncio.Event()
+    gateway.script("a", [[piece(meaningful=False, annotations=[])], wait, ConnectionLost("cut")])
+    gateway.script("b", GOOD)
+    task = asyncio.create_task(gateway.ask(chat(stream=True)))
+    await gateway.log.holds("wait")
+    gateway.backend.replies[0].malformed = 3
+    wait.set()
+    await task
+    where = (("model", gateway.outcome.model), ("provider", "a"))
+    assert gateway.metrics.value(metrics.MALFORMED, where) == 3
+
+
 async def test_an_answer_beyond_its_cap_is_broken_off_and_what_was_sent_is_charged() -> None:
     gateway = Rig(candidate("a", max_output=10))
     gateway.script("a", [[text("x")]] + [[text("x")] for _ in range(200)])

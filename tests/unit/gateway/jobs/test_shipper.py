@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import SystemClock
+from gateway.errors import Unavailable
 from gateway.jobs.shipper import Shipper, replay
 from gateway.store.tables.usage import journal_files
 from gateway.usage import queries
@@ -64,9 +65,14 @@ def shipper(database: MoodyDatabase, journal: Journal, recent: Recent) -> Shippe
 async def serve(journal: Journal, recent: Recent, generation_id: str) -> None:
     """What a request leaves behind: an open line, then its outcome."""
     await begin(journal, opened(generation_id), (CARD, OTHER_CARD))
+    await close(journal, recent, generation_id)
+
+
+async def close(journal: Journal, recent: Recent, generation_id: str) -> None:
     ended = outcome(generation_id)
-    await journal.append(encode(Close(ended)))
+    written = journal.append(encode(Close(ended)))
     recent.put(ended)
+    await written
 
 
 async def generations(database: MoodyDatabase) -> list[object]:
@@ -130,12 +136,49 @@ async def test_a_finished_file_goes_when_all_in_it_is_shipped_and_closed(
     # The slow request is still open in the first file; those between are done.
     assert [file.name for file in journal.files] == [first, journal.files[-1].name]
     assert files_in(journal.folder) == sorted(file.name for file in journal.files)
-    await journal.append(encode(Close(outcome("slow"))))
+    await close(journal, recent, "slow")
     await shipper.ship()
     assert first not in files_in(journal.folder)
     async with database.reading() as connection:
         rows = (await connection.execute(journal_files.select())).all()
     assert {row.name: row.closed for row in rows}[first] is True
+
+
+async def test_what_memory_had_to_let_go_is_shipped_from_the_journal(
+    database: MoodyDatabase, journal: Journal
+) -> None:
+    recent = Recent(limit=1)
+    shipper = Shipper(database, journal, recent, clock=SystemClock(), batch=2)
+    for number in range(6):
+        await serve(journal, recent, f"gen-{number}")
+    assert len(recent) == 1
+    await journal.sync()
+    await shipper.ship()
+    assert await generations(database) == [f"gen-{number}" for number in range(6)]
+    assert len(recent) == recent.forgotten == 0
+    assert [file.name for file in journal.files] == files_in(journal.folder)
+    assert len(journal.files) == 1
+    await close(journal, recent, "gen-7")
+    assert await shipper.ship() == 1
+
+
+async def test_a_file_stays_while_a_request_that_it_opened_is_not_in_the_ledger(
+    database: MoodyDatabase, journal: Journal, recent: Recent, shipper: Shipper
+) -> None:
+    await begin(journal, opened("slow"), (CARD,))
+    first = journal.files[0].name
+    for number in range(4):
+        await serve(journal, recent, f"gen-{number}")
+    await close(journal, recent, "slow")  # in a later file
+    await journal.sync()
+    database.away = True
+    with pytest.raises(Unavailable):
+        await shipper.ship()
+    assert first in files_in(journal.folder)
+    database.away = False
+    await shipper.ship()
+    assert first not in files_in(journal.folder)
+    assert "slow" in await generations(database)
 
 
 async def test_the_file_that_is_being_written_stays(

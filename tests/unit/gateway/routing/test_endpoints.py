@@ -102,6 +102,15 @@ def test_the_default_output_is_never_above_the_most(default: int | None, cap: in
     assert candidate.default_output == cap
 
 
+@pytest.mark.parametrize("isolation", [None, "team", "organisation", "none"])
+def test_who_shares_a_prompt_cache_is_the_owners_choice_and_the_team_unless_said(
+    isolation: str | None,
+) -> None:
+    said = {} if isolation is None else {"cache_isolation": isolation}
+    (candidate,) = made(endpoints=[{**OWN, "kind": "vllm", **said}]).values()
+    assert candidate.endpoint.cache_isolation == (isolation or "team")
+
+
 def test_an_endpoint_of_ones_own_joins_the_others_of_its_model() -> None:
     found = made(providers=[provider()], endpoints=[OWN])
     assert {"own/kimi", "moonshot/kimi-k2.6"} <= found.keys()

@@ -62,7 +62,7 @@ def test_attempts_are_summed_over_outcomes_and_money_is_exact() -> None:
     for outcome, charge in (("success", 79_800_000), ("connection_lost", 0)):
         series = counted.attempts("m/k", "novita", outcome, "USD")
         series.count += 1
-        series.input += 10
+        series.fresh_input += 10
         series.output += 5
         series.cost_pico += 79_800_000
         series.charge_pico += charge

@@ -5,6 +5,7 @@ import pytest
 from backends import BackendError
 from backends.errors import (
     ContentRefused,
+    Overloaded,
     QuotaExhausted,
     RateLimited,
     RequestRefused,
@@ -97,4 +98,20 @@ def test_a_wait_that_the_provider_asks_for_is_kept_at_once(
 def test_a_later_failure_never_shortens_a_pause(breaker: Breaker, clock: HandClock) -> None:
     fail(breaker, 1, RateLimited("x", status=429, retry_after=60.0))
     fail(breaker, THRESHOLD - 1)
+    assert pause(breaker, clock) == 60
+
+
+def test_a_burst_of_refusals_by_a_full_queue_is_no_long_illness(
+    breaker: Breaker, clock: HandClock
+) -> None:
+    news = [breaker.failed("a", Overloaded("busy", status=503)) for _ in range(50)]
+    assert pause(breaker, clock) == FIRST_PAUSE
+    assert [at for at, told in enumerate(news, 1) if told] == [1, THRESHOLD]
+    clock.advance(FIRST_PAUSE)
+    fail(breaker, 1)
+    assert pause(breaker, clock) == FIRST_PAUSE * 2, "the burst counts as one failure too many"
+
+
+def test_what_an_overloaded_provider_asks_for_is_kept(breaker: Breaker, clock: HandClock) -> None:
+    fail(breaker, 1, Overloaded("busy", status=503, retry_after=60.0))
     assert pause(breaker, clock) == 60

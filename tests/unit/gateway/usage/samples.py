@@ -1,18 +1,20 @@
 """Values of the journal and the ledger, for tests."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from typing_extensions import override
 
 from gateway.clock import Clock
 from gateway.errors import Unavailable
-from gateway.store.database import Database, sqlite_url
+from gateway.store.database import Database, Inserts, sqlite_url
 from gateway.store.tables import usage
 from gateway.store.tables.metadata import metadata
 from gateway.usage.journal import Journal
@@ -192,6 +194,18 @@ class CutDatabase(Database):
         self.step()
 
     @override
+    async def insert(self, inserts: Inserts) -> None:
+        self.step()
+        for cut_at in range(len(inserts)):
+            self.steps += 1
+            if self.steps == self.cut_at:  # in the middle: what came before is undone with it
+                with contextlib.suppress(DBAPIError):
+                    await super().insert([*inserts[:cut_at], ("no statement", [()])])
+                raise Cut
+        await super().insert(inserts)
+        self.step()
+
+    @override
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         self.step()
@@ -222,6 +236,12 @@ class MoodyDatabase(Database):
         self._answer()
         async with super().transaction() as connection:
             yield connection
+        self.wrote.set()
+
+    @override
+    async def insert(self, inserts: Inserts) -> None:
+        self._answer()
+        await super().insert(inserts)
         self.wrote.set()
 
     @override

@@ -1,5 +1,6 @@
 """Outcomes in the database: exact, once, and found again."""
 
+import asyncio
 import shutil
 import sqlite3
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
-from gateway.store.database import Database
+from gateway.errors import Unavailable
+from gateway.store.database import Database, sqlite_url
 from gateway.store.tables.usage import generations, journal_files, ledger_entries, rate_cards
 from gateway.usage import ledger, queries
 from gateway.usage.ledger import Shipped
@@ -19,8 +22,7 @@ from tests.unit.gateway.usage.samples import CARD, NOW_MS, attempt, outcome
 
 
 async def write(database: Database, *outcomes: Outcome) -> None:
-    async with database.transaction() as connection:
-        await ledger.write(connection, outcomes=outcomes)
+    await ledger.write(database, outcomes=outcomes)
 
 
 async def count(database: Database) -> tuple[int, int, int]:
@@ -55,11 +57,9 @@ async def test_a_refused_request_has_a_generation_and_no_entries(database: Datab
 
 async def test_writing_twice_changes_nothing(database: Database) -> None:
     first = outcome()
-    async with database.transaction() as connection:
-        await ledger.write(connection, outcomes=[first], cards=[Card(CARD, 1)])
+    await ledger.write(database, outcomes=[first], cards=[Card(CARD, 1)])
     changed = outcome(status=500, attempts=(attempt("gen-1", charge=1),))
-    async with database.transaction() as connection:
-        await ledger.write(connection, outcomes=[first, changed], cards=[Card(CARD, 2)])
+    await ledger.write(database, outcomes=[first, changed], cards=[Card(CARD, 2)])
     assert await count(database) == (1, 1, 1)
     assert await queries.generation(database, "gen-1") == first
     async with database.reading() as connection:
@@ -69,26 +69,21 @@ async def test_writing_twice_changes_nothing(database: Database) -> None:
 
 
 async def test_rows_and_offsets_are_written_together_or_not_at_all(database: Database) -> None:
-    async def fail() -> None:
-        async with database.transaction() as connection:
-            await ledger.write(
-                connection,
-                outcomes=[outcome()],
-                cards=[Card(CARD, 1)],
-                files={"ab-1.jsonl": Shipped(10)},
-            )
-            raise KeyError("cut off before the commit")
-
-    with pytest.raises(KeyError):
-        await fail()
+    too_large = outcome("gen-2", attempts=(attempt("gen-2", charge=2**63),))
+    with pytest.raises(OverflowError):
+        await ledger.write(
+            database,
+            outcomes=[outcome("gen-1"), too_large],
+            cards=[Card(CARD, 1)],
+            files={"ab-1.jsonl": Shipped(10)},
+        )
     assert await count(database) == (0, 0, 0)
     assert await queries.shipped_offsets(database, ["ab-1.jsonl"]) == {}
 
 
 async def test_offsets_move_on(database: Database) -> None:
     for shipped in (Shipped(10), Shipped(30, closed=True)):
-        async with database.transaction() as connection:
-            await ledger.write(connection, files={"ab-1.jsonl": shipped})
+        await ledger.write(database, files={"ab-1.jsonl": shipped})
     assert await queries.shipped_offsets(database, ["ab-1.jsonl", "cd-1.jsonl"]) == {
         "ab-1.jsonl": 30
     }
@@ -96,11 +91,56 @@ async def test_offsets_move_on(database: Database) -> None:
         assert await connection.scalar(select(journal_files.c.closed)) is True
 
 
-async def test_text_with_nul_is_kept_without_it(database: Database) -> None:
-    await write(database, outcome(model_requested="kimi\0k2"))
-    found = await queries.generation(database, "gen-1")
-    assert found is not None
-    assert found.model_requested == "kimi\N{REPLACEMENT CHARACTER}k2"
+async def test_text_with_nul_is_kept(database: Database) -> None:
+    await write(database, worded := outcome(model_requested="kimi\0k2"))
+    assert await queries.generation(database, "gen-1") == worded
+
+
+def test_postgresql_which_cannot_hold_nul_is_given_text_without_it() -> None:
+    (_, (row,)), *_ = ledger.inserts("postgresql", [outcome(model_requested="kimi\0k2")], (), {})
+    assert "kimi\N{REPLACEMENT CHARACTER}k2" in row
+    assert not any("\0" in value for value in row if isinstance(value, str))
+
+
+@pytest.mark.parametrize("many", [1, 3, 5, 21, 340])
+async def test_any_number_of_outcomes_arrives_each_as_it_was(database: Database, many: int) -> None:
+    written = [
+        outcome(f"gen-{n}", attempts=tuple(attempt(f"gen-{n}", k + 1) for k in range(n % 3)))
+        for n in range(many)
+    ]
+    await write(database, *written)
+    found = [await queries.generation(database, ended.generation_id) for ended in written]
+    assert found == written
+
+
+async def test_a_missing_table_is_no_outage(tmp_path: Path) -> None:
+    database = Database(sqlite_url(tmp_path / "empty.db"))
+    with pytest.raises(OperationalError, match="no such table"):
+        await write(database, outcome())
+    await database.aclose()
+
+
+async def test_a_database_locked_for_too_long_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.database.BUSY_TIMEOUT_MS", 1)
+    impatient = Database(database._engine.url.render_as_string())
+    async with database.transaction():
+        with pytest.raises(Unavailable):
+            await write(impatient, outcome())
+    await write(impatient, outcome())
+    assert await count(database) == (1, 1, 0)
+    await impatient.aclose()
+
+
+async def test_cancelled_while_it_writes_it_waits_until_the_rows_are_in(database: Database) -> None:
+    await write(database, outcome("gen-0"))
+    writing = asyncio.create_task(write(database, *(outcome(f"gen-{n}") for n in range(1, 200))))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    assert await count(database) == (200, 200, 0)
 
 
 async def test_spend_is_summed_by_scope_time_and_currency(database: Database) -> None:
@@ -181,9 +221,11 @@ async def test_a_reader_of_older_rows_keeps_the_journal_from_being_let_go(
 
 def test_every_column_has_its_place_in_the_inserts() -> None:
     for dialect, first in (("sqlite", "?"), ("postgresql", "$1")):
-        statements = ledger._STATEMENTS[dialect]
-        assert statements.entry.startswith("INSERT INTO ledger_entries (id, generation_id, ")
-        assert f"VALUES ({first}, " in statements.entry
-        assert statements.entry.endswith("ON CONFLICT DO NOTHING")
-        marks = statements.entry.partition("VALUES (")[2].partition(")")[0].split(", ")
-        assert len(marks) == len(ledger_entries.columns)
+        statement = ledger._STATEMENTS[dialect].entries[1]
+        assert f"VALUES ({first}, " in statement
+        assert statement.endswith("ON CONFLICT DO NOTHING")
+        named = statement.partition("(")[2].partition(")")[0].split(", ")
+        marks = statement.partition("VALUES (")[2].partition(")")[0].split(", ")
+        assert len(marks) == len(named)
+        # A correction is written by whoever decides it, not shipped.
+        assert {*named, "corrects"} == {column.name for column in ledger_entries.columns}

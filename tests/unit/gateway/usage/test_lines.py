@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from gateway.usage.journal import Journal
-from gateway.usage.lines import Card, Close, Closed, Line, begin, decode, decode_own, encode
+from gateway.usage.lines import Card, Close, Line, begin, decode, encode, ids
 from tests.unit.gateway.usage.samples import CARD, NOW_MS, OTHER_CARD, opened, outcome, progress
 
 LINES: list[Line] = [opened(), progress(), Close(outcome()), Card(OTHER_CARD, NOW_MS)]
@@ -25,19 +25,17 @@ def test_text_with_line_breaks_stays_on_one_line() -> None:
     assert decode(encode(line)) == line
 
 
-def test_a_live_process_learns_only_what_it_needs() -> None:
-    assert decode_own(encode(opened("gen-7"))) == "gen-7"
-    assert decode_own(encode(progress())) is None
-    assert decode_own(encode(Close(outcome("gen-8")))) == Closed("gen-8")
-    assert decode_own(encode(LINES[3])) == LINES[3]
+def test_the_ids_of_open_and_close_lines_are_found_without_decoding_them() -> None:
+    block = b"\n".join(
+        [*map(encode, LINES), encode(opened("gen-7")), encode(Close(outcome("gen-8")))]
+    )
+    assert ids(block) == ([b"gen-1", b"gen-7"], [b"gen-1", b"gen-8"])
 
 
 @pytest.mark.parametrize("junk", [b"", b"{}", b'{"type":"open"', b'{"type":"other"}', b"\0" * 9])
 def test_what_is_no_line_is_an_error(junk: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
         decode(junk)
-    with pytest.raises(msgspec.DecodeError):
-        decode_own(junk)
 
 
 async def test_the_cards_of_a_plan_are_journalled_once_before_the_first_open(

@@ -25,3 +25,13 @@ def test_beyond_its_limit_the_oldest_is_forgotten() -> None:
     assert len(recent) == 2
     assert recent.get("gen-1") is None
     assert recent.get("gen-3") is not None
+    assert recent.forgotten == 1
+
+
+def test_the_oldest_come_first() -> None:
+    recent = Recent()
+    ended = [outcome(f"gen-{n}") for n in range(3)]
+    for one in ended:
+        recent.put(one)
+    assert recent.oldest(2) == ended[:2]
+    assert recent.oldest(5) == ended

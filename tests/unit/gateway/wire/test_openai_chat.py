@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.errors import InvalidRequest
-from gateway.wire.openai_chat import ChatRequest, parse
+from gateway.wire.openai_chat import parse
+from gateway.wire.request import ChatRequest
 from tests.builders import MODEL, chat
 
 MESSAGES = '"messages":[{"role":"user","content":"Hi"}]'

@@ -1,0 +1,327 @@
+"""Anthropic's messages to OpenAI's: what is said, from blocks to messages with parts.
+
+Text stays the caller's own JSON-escaped bytes: blocks are cut apart and put together, not decoded.
+
+    user       text, image                 one user message; a string where there is only text
+               document, search_result     text, where they hold text
+               tool_result                 a tool message each, before that user message
+    assistant  text                        content
+               thinking                    reasoning_content and reasoning: providers differ
+               tool_use                    tool_calls
+               redacted_thinking           left out, as only Anthropic can read it
+
+The shapes are those of Anthropic's Python SDK 2.12 (read 2026-11-22).
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gateway.wire import tool_ids
+from gateway.wire.anthropic_fields import ABSENT, escaped, given, read, refuse, text
+
+_JOIN = b"\\n"  # between blocks of text; vLLM puts it between text parts too
+_NO_OUTPUT = b"(no output)"  # of a tool that returned nothing: Moonshot refuses empty messages
+_ERROR = b"Error: "  # before the result of a tool that failed: OpenAI's form has no flag for it
+_MOST_SHOWN = 60
+
+_quote = msgspec.json.Encoder().encode
+
+Escaped = bytes | memoryview  # large texts are not copied before they are put together
+
+
+class _Message(Struct):
+    role: str
+    content: Raw
+
+
+class _Block(Struct):
+    type: str
+    text: Raw = ABSENT
+    source: Raw = ABSENT
+    id: Raw = ABSENT
+    name: Raw = ABSENT
+    input: Raw = ABSENT
+    tool_use_id: Raw = ABSENT
+    content: Raw = ABSENT
+    is_error: bool | None = None
+    thinking: Raw = ABSENT
+    title: Raw = ABSENT
+    context: Raw = ABSENT
+    citations: Raw = ABSENT
+    cache_control: Raw = ABSENT
+
+
+class _Source(Struct):
+    type: str
+    media_type: Raw = ABSENT
+    data: Raw = ABSENT
+    url: Raw = ABSENT
+    content: Raw = ABSENT
+
+
+_decode_messages = msgspec.json.Decoder(list[_Message]).decode
+_decode_blocks = msgspec.json.Decoder(list[_Block]).decode
+_decode_source = msgspec.json.Decoder(_Source).decode
+
+
+class _Part(NamedTuple):
+    """A piece of content: text as JSON-escaped bytes, or an image's URL as such."""
+
+    value: Escaped
+    image: bool = False
+
+
+class Prompt:
+    """The messages of one request, as they are put together.
+
+    Attributes:
+        dropped: what was left out, in order.
+        media: whether there is an image among it.
+        repeated: bytes that stand in it twice, so that they do not count twice.
+    """
+
+    def __init__(self) -> None:
+        self.dropped: dict[str, None] = {}
+        self.media = False
+        self.repeated = 0
+        self._written: list[Escaped] = []  # what goes out, each message after a comma
+        self._calls: set[str] = set()  # native ids of the last assistant message
+
+    def encode(self) -> bytes:
+        """The JSON of the messages."""
+        return b"".join((b"[", *self._written[1:], b"]"))
+
+    def _write(self, *pieces: Escaped) -> None:
+        self._written.append(b",")
+        self._written += pieces
+
+    def add_system(self, raw: Raw, path: str) -> None:
+        """Add instructions: a string or blocks of text.
+
+        Raises:
+            InvalidRequest: they are neither.
+        """
+        parts = _nonempty(self._parts(raw, path))
+        if parts:
+            self._write(b'{"role":"system","content":', *_content(parts), b"}")
+
+    def add_messages(self, raw: Raw) -> None:
+        """Add the conversation.
+
+        Raises:
+            InvalidRequest: a message or block is not what it must be, or cannot be served here.
+        """
+        messages = read(_decode_messages, raw, "messages")
+        for place, message in enumerate(messages):
+            path = f"messages.{place}"
+            if message.role == "user":
+                self._add_user(message.content, f"{path}.content")
+            elif message.role == "assistant":
+                self._add_assistant(message.content, f"{path}.content")
+            elif message.role == "system":
+                self.add_system(message.content, f"{path}.content")
+            else:
+                refuse(
+                    f"{path}.role",
+                    f"must be 'user' or 'assistant', not {message.role[:_MOST_SHOWN]!r}",
+                )
+        if messages[-1].role == "assistant":
+            refuse(
+                f"messages.{len(messages) - 1}",
+                "an answer cannot be begun for the model here: the last message must be the user's",
+                "unsupported_parameter",
+            )
+
+    def _add_user(self, raw: Raw, path: str) -> None:
+        if bytes(memoryview(raw)[:1]) == b"[":
+            blocks = read(_decode_blocks, raw, path)
+            parts: list[_Part] = []
+            results = False
+            for place, block in enumerate(blocks):
+                where = f"{path}.{place}"
+                if block.type == "tool_result":
+                    self._add_result(block, where)
+                    results = True
+                else:
+                    parts += self._part(block, where)
+            if not parts and results:
+                return
+        else:
+            parts = self._parts(raw, path)
+        parts = _nonempty(parts)
+        if not parts:
+            refuse(path, "must not be empty")
+        self._write(b'{"role":"user","content":', *_content(parts), b"}")
+
+    def _add_result(self, block: _Block, path: str) -> None:
+        self._note(block)
+        native = tool_ids.incoming(text(block.tool_use_id, f"{path}.tool_use_id"))
+        if native not in self._calls:
+            refuse(
+                f"{path}.tool_use_id",
+                "no tool_use block of the assistant message before it has this id",
+            )
+        parts = self._parts(block.content, f"{path}.content") if given(block.content) else []
+        parts = _nonempty(parts) or [_Part(_NO_OUTPUT)]
+        if block.is_error and not parts[0].image:
+            parts[0] = _Part(b"".join((_ERROR, parts[0].value)))
+        self._write(
+            b'{"role":"tool","tool_call_id":%b,"content":' % _quote(native), *_content(parts), b"}"
+        )
+
+    def _add_assistant(self, raw: Raw, path: str) -> None:
+        self._calls = set()
+        said: list[Escaped] = []
+        thought: list[Escaped] = []
+        calls: list[bytes] = []
+        if bytes(memoryview(raw)[:1]) == b"[":
+            for place, block in enumerate(read(_decode_blocks, raw, path)):
+                where = f"{path}.{place}"
+                self._note(block)
+                if block.type == "text":
+                    said.append(escaped(block.text, f"{where}.text"))
+                elif block.type == "thinking":
+                    thought.append(escaped(block.thinking, f"{where}.thinking"))
+                elif block.type == "tool_use":
+                    calls.append(self._call(block, where))
+                elif block.type == "redacted_thinking":
+                    self.dropped["redacted_thinking"] = None
+                else:
+                    _unknown(block, where, "text, thinking and tool_use")
+        else:
+            said.append(escaped(raw, path))
+        content, reasoning = b"".join(said), b"".join(thought)
+        if not content and not calls:  # it says nothing, and providers refuse such a message
+            if reasoning:
+                self.dropped["thinking"] = None
+            return
+        self._write(b'{"role":"assistant","content":', b'"%b"' % content if content else b"null")
+        if reasoning:
+            self._written.append(
+                b',"reasoning_content":"%b","reasoning":"%b"' % (reasoning, reasoning)
+            )
+            self.repeated += len(reasoning)
+        if calls:
+            self._written.append(b',"tool_calls":[%b]' % b",".join(calls))
+        self._written.append(b"}")
+
+    def _call(self, block: _Block, path: str) -> bytes:
+        native = tool_ids.incoming(text(block.id, f"{path}.id"))
+        name = bytes(escaped(block.name, f"{path}.name"))
+        given_input = bytes(block.input)
+        if not given_input:
+            refuse(f"{path}.input", "Field required", "missing_field")
+        if given_input[:1] != b"{":
+            refuse(f"{path}.input", "must be an object", "invalid_type")
+        try:
+            arguments = _quote(given_input.decode())
+        except UnicodeDecodeError:
+            refuse(f"{path}.input", "is not valid UTF-8", "invalid_utf8")
+        self._calls.add(native)
+        return b'{"id":%b,"type":"function","function":{"name":"%b","arguments":%b}}' % (
+            _quote(native),
+            name,
+            arguments,
+        )
+
+    def _parts(self, raw: Raw, path: str) -> list[_Part]:
+        """The pieces of a string or a list of blocks."""
+        if bytes(memoryview(raw)[:1]) != b"[":
+            return [_Part(escaped(raw, path))]
+        parts: list[_Part] = []
+        for place, block in enumerate(read(_decode_blocks, raw, path)):
+            parts += self._part(block, f"{path}.{place}")
+        return parts
+
+    def _part(self, block: _Block, path: str) -> list[_Part]:
+        self._note(block)
+        if block.type == "text":
+            return [_Part(escaped(block.text, f"{path}.text"))]
+        if block.type == "image":
+            return [self._image(block, path)]
+        if block.type == "document":
+            return self._document(block, path)
+        if block.type != "search_result":
+            _unknown(block, path, "text, image, document, search_result and tool_result")
+        head = [
+            _Part(escaped(block.title, f"{path}.title")),
+            _Part(escaped(block.source, f"{path}.source")),
+        ]
+        return head + self._parts(block.content, f"{path}.content")
+
+    def _image(self, block: _Block, path: str) -> _Part:
+        path = f"{path}.source"
+        source = _source(block, path)
+        if source.type == "base64":
+            kind = escaped(source.media_type, f"{path}.media_type")
+            data = escaped(source.data, f"{path}.data")
+            url: Escaped = b"".join((b"data:", kind, b";base64,", data))
+        elif source.type == "url":
+            url = escaped(source.url, f"{path}.url")
+        else:
+            refuse(
+                f"{path}.type",
+                f"images come as 'base64' or 'url' here, not {source.type[:_MOST_SHOWN]!r}",
+                "unsupported_parameter",
+            )
+        self.media = True
+        return _Part(url, image=True)
+
+    def _document(self, block: _Block, path: str) -> list[_Part]:
+        parts = [
+            _Part(escaped(raw, f"{path}.{name}"))
+            for name, raw in (("title", block.title), ("context", block.context))
+            if given(raw)
+        ]
+        if given(block.citations):
+            self.dropped["citations"] = None
+        path = f"{path}.source"
+        source = _source(block, path)
+        if source.type not in {"text", "content"}:
+            refuse(
+                f"{path}.type",
+                "only documents of plain text are supported ('text' or 'content'), not"
+                f" {source.type[:_MOST_SHOWN]!r}: send the text that is in it",
+                "unsupported_parameter",
+            )
+        if source.type == "text":
+            return [*parts, _Part(escaped(source.data, f"{path}.data"))]
+        return parts + self._parts(source.content, f"{path}.content")
+
+    def _note(self, block: _Block) -> None:
+        if given(block.cache_control):
+            self.dropped["cache_control"] = None
+
+
+def _source(block: _Block, path: str) -> _Source:
+    if not given(block.source):
+        refuse(path, "Field required", "missing_field")
+    return read(_decode_source, block.source, path)
+
+
+def _nonempty(parts: Sequence[_Part]) -> list[_Part]:
+    return [part for part in parts if part.value]
+
+
+def _content(parts: Sequence[_Part]) -> list[Escaped]:
+    """The JSON of a message's content: a string where that will do, which every provider takes."""
+    pieces: list[Escaped] = []
+    if not any(part.image for part in parts):
+        for value, _ in parts:
+            pieces += (_JOIN, value)
+        return [b'"', *pieces[1:], b'"']
+    for value, image in parts:
+        lead = b'{"type":"image_url","image_url":{"url":"' if image else b'{"type":"text","text":"'
+        pieces += (b",", lead, value, b'"}}' if image else b'"}')
+    return [b"[", *pieces[1:], b"]"]
+
+
+def _unknown(block: _Block, path: str, known: str) -> NoReturn:
+    refuse(
+        f"{path}.type",
+        f"blocks of type {block.type[:_MOST_SHOWN]!r} are not supported here; those that are: {known}",
+        "unsupported_parameter",
+    )
