@@ -5,7 +5,6 @@
 Each is made in one place and read in others; none is changed after it is made.
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -201,10 +200,11 @@ class Exchange(Protocol):
             GatewayError: too large, too slow, or the caller left.
         """
 
-    def start(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], length: int | None
-    ) -> None:
-        """Send the head of the answer; `length` None means chunked."""
+    def start(self, status: int, headers: bytes, length: int | None) -> None:
+        r"""Send the head of the answer; `length` None means chunked.
+
+        `headers` are whole lines, each with its `\r\n`; those of framing are not among them.
+        """
 
     def write(self, data: bytes) -> None:
         """Send a piece of the answer. Dropped in silence once the caller left."""

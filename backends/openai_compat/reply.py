@@ -35,6 +35,9 @@ _MEANINGFUL = frozenset({"content", "reasoning", "reasoning_content", "tool_call
 # 2026-11-22). Where both come they say the same, and one counts.
 _REASONING_KEYS = ("reasoning_content", "reasoning")
 
+_PLACES = 8  # at which a text is looked for in its chunk
+_PROBE = b"-tidegate-probe-"  # no provider's text, key or id
+
 _FINISH = {
     "stop": "stop",
     "eos": "stop",
@@ -227,21 +230,34 @@ class ChunkReader:
         return Text(quoted[1:-1], reasoning)
 
     def _learn(self, payload: bytes, quoted: bytes, *, reasoning: bool) -> None:
-        delta = payload.find(b'"delta"')
-        for key in _REASONING_KEYS if reasoning else ("content",):
-            name = b'"%b"' % key.encode()
-            at = payload.find(name, delta)
+        """Remember what surrounds `quoted`, the text of a delta.
+
+        The same bytes may stand elsewhere too, as a key or an id: the right place is the one where
+        another text changes the delta's.
+        """
+        at = -1
+        for _ in range(_PLACES):
+            at = payload.find(quoted, at + 1)
             if at < 0:
-                continue
-            at = payload.find(quoted, at + len(name))
-            if delta < 0 or at < 0:
-                continue
+                return
             head, tail = payload[: at + 1], payload[at + len(quoted) - 1 :]
-            least = len(head) + len(tail)
-            shape = (head, tail, at, 1 - len(tail), least, reasoning)
-            self._shapes = [s for s in self._shapes if s[5] is not reasoning]
-            self._shapes.insert(0, shape)
-            return
+            if _is_text(head + _PROBE + tail, reasoning=reasoning):
+                shape = (head, tail, at, 1 - len(tail), len(head) + len(tail), reasoning)
+                self._shapes = [s for s in self._shapes if s[5] is not reasoning]
+                self._shapes.insert(0, shape)
+                return
+
+
+def _is_text(document: bytes, *, reasoning: bool) -> bool:
+    """Whether the text of the first choice's delta is `_PROBE`."""
+    try:
+        choices = decode_chunk(document).choices or ()
+    except UNREADABLE:
+        return False
+    probe = b'"%b"' % _PROBE
+    delta = (choices[0].delta or {}) if choices else {}
+    keys = _REASONING_KEYS if reasoning else ("content",)
+    return any(bytes(delta.get(key, Raw(b""))) == probe for key in keys)
 
 
 def _fault(document: bytes) -> Raw | None:

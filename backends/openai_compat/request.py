@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from backends.openai_compat.cache_salt import FIELD as CACHE_SALT
 from backends.openai_compat.cache_salt import CacheSalts, Member
 from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN, Quirks
 from backends.values import Call, Endpoint
 
+_REMEMBERED = 256  # sets of fields; programs send the same ones again and again
 _SMALL = 16_384  # bytes; below this, one joined piece costs less than many slices
 
 _quote = msgspec.json.Encoder().encode
@@ -28,6 +29,14 @@ def headers(endpoint: Endpoint) -> bytes:
     return b"".join(lines)
 
 
+class _Choice(Struct, frozen=True):
+    """Which of a request's fields are sent on; `template` takes their values."""
+
+    kept: tuple[str, ...]
+    template: bytes
+    dropped: tuple[str, ...]
+
+
 class Form(Struct, frozen=True):
     """What is the same in every body sent to one endpoint.
 
@@ -37,6 +46,7 @@ class Form(Struct, frozen=True):
         names: forwarded fields, each with the bytes that go before its value.
         untold: fields that are left out without a word: the gateway acts on them itself.
         salt: what gives a body its `cache_salt`, at endpoints that know it.
+        choices: what was made of the sets of fields that were asked for before.
     """
 
     streamed: bytes
@@ -44,6 +54,7 @@ class Form(Struct, frozen=True):
     names: Mapping[str, bytes]
     untold: frozenset[str]
     salt: Member | None = None
+    choices: dict[tuple[str, ...], _Choice] = {}
 
 
 def form(endpoint: Endpoint, quirks: Quirks, salts: CacheSalts | None = None) -> Form:
@@ -83,22 +94,26 @@ def body(
     lead = (form.streamed if stream else form.whole) + b"%d" % call.output_cap
     if form.salt is not None:
         lead += form.salt(call)
-    pieces: list[bytes | Raw] = [lead]
-    dropped: list[str] = []
-    size = 0
-    named = form.names.get
-    for name, raw in call.fields.items():
-        before = named(name)
-        if before is not None:
-            pieces += (before, raw)
-            size += len(raw)
-        elif name not in form.untold:
-            dropped.append(name)
-    pieces.append(b"}")
-    if size < _SMALL:
-        return [b"".join(pieces)], tuple(dropped)
-    return [_slice(piece) for piece in pieces], tuple(dropped)
+    fields = call.fields
+    asked = tuple(fields)
+    choice = form.choices.get(asked)
+    if choice is None:
+        choice = _choose(form, asked)
+        # Not with names that no table has: those are a stranger's, of any length.
+        if len(form.choices) < _REMEMBERED and not choice.dropped:
+            form.choices[asked] = choice
+    values = [fields[name] for name in choice.kept]
+    if sum(map(len, values)) < _SMALL:
+        return [lead + choice.template % tuple(values)], choice.dropped
+    slices: list[bytes | memoryview] = [lead]
+    for name, value in zip(choice.kept, values, strict=True):
+        slices += (form.names[name], memoryview(value))
+    slices.append(b"}")
+    return slices, choice.dropped
 
 
-def _slice(piece: bytes | Raw) -> bytes | memoryview:
-    return memoryview(piece) if isinstance(piece, Raw) else piece
+def _choose(form: Form, asked: tuple[str, ...]) -> _Choice:
+    kept = tuple([name for name in asked if name in form.names])
+    dropped = [name for name in asked if name not in form.names and name not in form.untold]
+    members = [form.names[name].replace(b"%", b"%%") + b"%b" for name in kept]
+    return _Choice(kept, b"".join(members) + b"}", tuple(dropped))

@@ -62,6 +62,8 @@ class EdgeProtocol(HttpToolsProtocol):
         self.edge: Edge = app_state["edge"]
         self.limits = self.edge.limits
         self.http_10 = False
+        self.defaults: list[tuple[bytes, bytes]] = []
+        self.default_lines = b""
         self._in_head = True
         self._head_size = 0
         self._due = 0.0  # loop time by which the caller must have sent something; 0: nothing due

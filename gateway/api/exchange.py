@@ -1,7 +1,6 @@
 """One request on a native route, as the flow sees it: an `Exchange` on a connection of the edge."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Protocol
 
 from typing_extensions import override
@@ -9,7 +8,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from gateway.api.head import NativeHead
+from gateway.api.head import NativeHead, lines
 from gateway.errors import BodyTooLarge, CallerGone, GatewayError
 from gateway.settings import ServerSettings
 from gateway.values import Exchange
@@ -23,6 +22,8 @@ class Connection(Protocol):
     server_state: ServerState
     limits: ServerSettings
     http_10: bool
+    defaults: list[tuple[bytes, bytes]]  # headers of every answer, as last seen
+    default_lines: bytes  # the same as lines
 
     def finished(self, exchange: "NativeExchange") -> None:
         """The answer is complete."""
@@ -134,27 +135,24 @@ class NativeExchange(Exchange):
         return self._protocol.flow.write_paused
 
     @override
-    def start(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], length: int | None
-    ) -> None:
+    def start(self, status: int, headers: bytes, length: int | None) -> None:
         protocol = self._protocol
-        parts = [STATUS_LINE[status]]
-        for name, value in protocol.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
+        defaults = protocol.server_state.default_headers  # a new list each second, for the date
+        if defaults is not protocol.defaults:
+            protocol.defaults, protocol.default_lines = defaults, lines(defaults)
         self._chunked = False
+        framing = b""
         if length is not None:
-            parts.append(b"content-length: %d\r\n" % length)
+            framing = b"content-length: %d\r\n" % length
         elif protocol.http_10:
             self.keep_alive = False  # the end of the connection is the end of the answer
         else:
             self._chunked = True
-            parts.append(b"transfer-encoding: chunked\r\n")
+            framing = b"transfer-encoding: chunked\r\n"
         if not self.body_complete:
             self.keep_alive = False  # whatever of the upload still comes is thrown away
-        parts.append(b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n")
-        self._head_bytes = b"".join(parts)
+        end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
+        self._head_bytes = STATUS_LINE[status] + protocol.default_lines + headers + framing + end
 
     @override
     def write(self, data: bytes) -> None:

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest
 from gateway.settings import ServerSettings
 from gateway.values import Head
-from gateway.wire.errors import error_body, error_headers
+from gateway.wire.errors import error_body, error_header_lines
 
 
 class NativeHead(Head):
@@ -80,14 +80,12 @@ def refusal(
         default_headers: what the server adds to each answer.
     """
     body = error_body(error)
-    parts = [STATUS_LINE[error.status]]
-    for name, value in (
-        *default_headers,
-        *error_headers(error),
-        (b"x-generation-id", identity),
-        (b"x-request-id", identity),
-        (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
-    ):
-        parts += (name, b": ", value, b"\r\n")
-    return b"".join((*parts, b"\r\n", body))
+    own = b"x-generation-id: %b\r\nx-request-id: %b\r\n" % (identity, identity)
+    framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+    head = STATUS_LINE[error.status] + lines(default_headers) + error_header_lines(error)
+    return head + own + framing + body
+
+
+def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Headers as they stand in a head."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in headers])

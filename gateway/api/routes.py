@@ -169,7 +169,7 @@ def error_response(error: GatewayError, request: Request, identity: str) -> Resp
 
     `identity`: what the caller may name when asking about it.
     """
-    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    headers = error_headers(error)
     if not (request.url.path + "/").startswith(_ANTHROPIC):
         return Response(error_body(error), error.status, headers=headers)
     headers["request-id"] = identity

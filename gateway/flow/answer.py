@@ -7,8 +7,10 @@ from gateway.errors import GatewayError
 from gateway.flow.attempt import Chosen
 from gateway.flow.dialects import Dialect, StreamEncoder
 from gateway.values import Exchange
-from gateway.wire.errors import error_headers
+from gateway.wire.errors import error_header_lines
 
+_STREAM = b"content-type: text/event-stream; charset=utf-8\r\n"
+_WHOLE = b"content-type: application/json\r\n"
 _MAX_REQUEST_ID = 128
 _MAX_DROPPED = 1024
 
@@ -45,13 +47,12 @@ class Answer:
         self.streaming = False
         self.encoder: StreamEncoder | None = None  # once a stream is being relayed
         self._exchange = exchange
-        self._headers = [
-            (b"x-generation-id", generation_id.encode()),
-            (b"x-request-id", self.request_id.encode()),
-            (b"cache-control", b"no-store"),
-        ]
+        self._headers = (
+            f"x-generation-id: {generation_id}\r\nx-request-id: {self.request_id}\r\n"
+            "cache-control: no-store\r\n"
+        )
         if dialect.request_id_header is not None:
-            self._headers.append((dialect.request_id_header, generation_id.encode()))
+            self._headers += f"{dialect.request_id_header}: {generation_id}\r\n"
         self._interval = 0.0
         self._last = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -89,16 +90,15 @@ class Answer:
         if self.status is not None:
             return
         endpoint = chosen.attempt.entry.candidate.endpoint
-        headers = self._headers
-        headers.append((b"x-tidegate-provider", endpoint.provider.encode()))
+        self._headers += f"x-tidegate-provider: {endpoint.provider}\r\n"
         if chosen.attempt.ordinal > 1:
-            headers.append((b"x-tidegate-attempts", b"%d" % chosen.attempt.ordinal))
+            self._headers += f"x-tidegate-attempts: {chosen.attempt.ordinal}\r\n"
         if endpoint.sandbox:
-            headers.append((b"x-tidegate-sandbox", b"true"))
+            self._headers += "x-tidegate-sandbox: true\r\n"
         if dropped or chosen.reply.dropped:
             named = self.dialect.field_names
             names = [*dropped, *[named.get(name, name) for name in chosen.reply.dropped]]
-            headers.append((b"x-tidegate-dropped", _header_text([*dict.fromkeys(names)])))
+            self._headers += f"x-tidegate-dropped: {_header_text([*dict.fromkeys(names)])}\r\n"
 
     def stream(self, data: bytes) -> None:
         """Send a piece of a stream; the head first, if need be."""
@@ -106,9 +106,7 @@ class Answer:
         if self.status is None:
             self.status = 200
             self.streaming = True
-            exchange.start(
-                200, [(b"content-type", b"text/event-stream; charset=utf-8"), *self._headers], None
-            )
+            exchange.start(200, _STREAM + self._headers.encode(), None)
         if self._loop is not None:
             self._last = self._loop.time()
         exchange.write(data)
@@ -122,9 +120,7 @@ class Answer:
         """Send a whole good answer."""
         self.stop()
         self.status = 200
-        self._exchange.start(
-            200, [(b"content-type", b"application/json"), *self._headers], len(body)
-        )
+        self._exchange.start(200, _WHOLE + self._headers.encode(), len(body))
         self._exchange.finish(body)
 
     def fail(self, error: GatewayError) -> None:
@@ -137,7 +133,8 @@ class Answer:
         if self.status is None:
             self.status = error.status
             body = dialect.error_body(error, self.generation_id)
-            self._exchange.start(error.status, error_headers(error) + self._headers, len(body))
+            headers = error_header_lines(error) + self._headers.encode()
+            self._exchange.start(error.status, headers, len(body))
             self._exchange.finish(body)
         elif self.encoder is not None:
             self._exchange.finish(self.encoder.failure(dialect.error_object(error)))
@@ -146,10 +143,10 @@ class Answer:
             self._exchange.finish(dialect.error_lead + body + b"\n\n")
 
 
-def _header_text(names: Sequence[str]) -> bytes:
+def _header_text(names: Sequence[str]) -> str:
     """Names of fields as a header's value: they are the caller's own words, so not to be trusted."""
     fit = [name for name in names if name.isascii() and name.isprintable() and "," not in name]
-    return ", ".join(fit)[:_MAX_DROPPED].encode()
+    return ", ".join(fit)[:_MAX_DROPPED]
 
 
 def _request_id(value: bytes | None) -> str | None:

@@ -118,7 +118,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     error_body: Callable[[GatewayError, str], bytes]
     error_lead: bytes
     keep_alive: bytes
-    request_id_header: bytes | None = None
+    request_id_header: str | None = None
     api_key_header: bool = False
     field_names: Mapping[str, str] = {}
 
@@ -151,7 +151,7 @@ ANTHROPIC = Dialect(
     error_body=anthropic_errors.error_body,
     error_lead=b"event: error\ndata: ",
     keep_alive=anthropic_reply.KEEP_ALIVE,
-    request_id_header=b"request-id",
+    request_id_header="request-id",
     api_key_header=True,
     field_names=anthropic_messages.FIELD_NAMES,
 )

@@ -27,9 +27,15 @@ def error_body(error: GatewayError) -> bytes:
     return b'{"error":' + error_object(error) + b"}"
 
 
-def error_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
+def error_headers(error: GatewayError) -> dict[str, str]:
     """Headers that belong to an error: content type, and when to come back."""
-    headers = [(b"content-type", b"application/json")]
+    headers = {"content-type": "application/json"}
     if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after + 0.499))))
+        headers["retry-after"] = str(max(1, round(error.retry_after + 0.499)))
     return headers
+
+
+def error_header_lines(error: GatewayError) -> bytes:
+    """The same as lines of a head."""
+    lines = [f"{name}: {value}\r\n" for name, value in error_headers(error).items()]
+    return "".join(lines).encode("latin-1")

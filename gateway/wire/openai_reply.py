@@ -115,7 +115,7 @@ class StreamEncoder:
                     parts += (self._content, text, _TEXT_TAIL)
             elif isinstance(event, Piece):
                 self.deltas += event.meaningful
-                self.size += sum([len(raw) for raw in event.delta.values()])
+                self.size += sum(map(len, event.delta.values()))
                 self._piece(event, parts)
             elif isinstance(event, Finish):
                 self.finishes.append(event)
@@ -338,23 +338,24 @@ class WholeEncoder:
             BadReply: a tool call is in no form that could be put together.
         """
         for event in events:
-            if isinstance(event, Usage):
-                self.usage = event
-                continue
-            index = 0 if isinstance(event, Text) else event.index
-            message = self._messages.get(index)
-            if message is None:
-                message = self._messages[index] = _Message(index)
-            if isinstance(event, Text):
+            if isinstance(event, Piece):
+                self.deltas += event.meaningful
+                self.size += sum(map(len, event.delta.values()))
+                self._message(event.index).add(event)
+            elif isinstance(event, Text):
                 self.deltas += 1
                 self.size += len(event.text)
-                message.add_text(event)
-            elif isinstance(event, Piece):
-                self.deltas += event.meaningful
-                self.size += sum([len(raw) for raw in event.delta.values()])
-                message.add(event)
+                self._message(0).add_text(event)
+            elif isinstance(event, Finish):
+                self._message(event.index).finish = event
             else:
-                message.finish = event
+                self.usage = event
+
+    def _message(self, index: int) -> _Message:
+        message = self._messages.get(index)
+        if message is None:
+            message = self._messages[index] = _Message(index)
+        return message
 
     def check(self) -> None:
         """See that the tool calls, put together, can be parsed.

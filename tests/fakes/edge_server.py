@@ -18,9 +18,9 @@ from gateway.errors import GatewayError
 from gateway.ids import IdSource
 from gateway.settings import ServerSettings
 from gateway.values import Exchange
-from gateway.wire.errors import error_body, error_headers
+from gateway.wire.errors import error_body, error_header_lines
 
-_TEXT = [(b"content-type", b"text/plain")]
+_TEXT = b"content-type: text/plain\r\n"
 PIECE = b"x" * 65_536
 LARGE = 48 * 1024 * 1024
 
@@ -101,7 +101,7 @@ class EdgeServer:
 
     def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
         body = error_body(error)
-        exchange.start(error.status, error_headers(error), len(body))
+        exchange.start(error.status, error_header_lines(error), len(body))
         exchange.finish(body)
 
     async def _wait(self) -> None:

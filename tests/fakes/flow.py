@@ -61,8 +61,6 @@ class FakeHead(Head):
     """Headers by lower-case name."""
 
     def __init__(self, headers: Mapping[str, str]) -> None:
-        self.method = "POST"
-        self.path = "/v1/chat/completions"
         self._headers = {name.encode(): value.encode() for name, value in headers.items()}
 
     @override
@@ -103,13 +101,14 @@ class FakeExchange(Exchange):
         return self._body
 
     @override
-    def start(
-        self, status: int, headers: Sequence[tuple[bytes, bytes]], length: int | None
-    ) -> None:
+    def start(self, status: int, headers: bytes, length: int | None) -> None:
         assert self.status is None, "an answer has one head"
         self._log.append(f"start:{status}")
         self.status = status
-        self.headers = {name.decode(): value.decode() for name, value in headers}
+        assert headers.endswith(b"\r\n")
+        pairs = [line.partition(": ") for line in headers.decode().splitlines()]
+        self.headers = {name: value for name, _, value in pairs}
+        assert len(self.headers) == len(pairs), "a header is there twice"
         self.length = length
 
     @override

@@ -168,6 +168,7 @@ def test_learning_changes_nothing(payloads: list[bytes]) -> None:
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=10), WIRES)
+@example(["content"], Wire(id="delta", model="content"))
 def test_every_text_comes_out_as_it_went_in(texts: list[str], wire: Wire) -> None:
     payloads = [wire.text(text) for text in texts] + [wire.thought(text) for text in texts]
     told = answer(event for events in read(payloads, learning=True).events for event in events)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gateway.errors import BudgetExceeded, GatewayError, InvalidRequest
-from gateway.wire.errors import error_body, error_headers
+from gateway.wire.errors import error_body, error_header_lines, error_headers
 
 
 def test_an_error_has_openais_form() -> None:
@@ -27,12 +27,16 @@ def test_metadata_are_there_where_there_are_any() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "header"),
-    [(0.0, b"1"), (0.2, b"1"), (1.0, b"1"), (1.1, b"2"), (7.0, b"7"), (59.6, b"60")],
+    [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.1, "2"), (7.0, "7"), (59.6, "60")],
 )
-def test_retry_after_is_whole_seconds_never_too_early(seconds: float, header: bytes) -> None:
-    headers = dict(error_headers(GatewayError("wait", retry_after=seconds)))
-    assert headers[b"retry-after"] == header
+def test_retry_after_is_whole_seconds_never_too_early(seconds: float, header: str) -> None:
+    error = GatewayError("wait", retry_after=seconds)
+    assert error_headers(error)["retry-after"] == header
+    assert error_header_lines(error).splitlines() == [
+        b"content-type: application/json",
+        b"retry-after: " + header.encode(),
+    ]
 
 
 def test_without_a_reason_to_wait_there_is_no_such_header() -> None:
-    assert error_headers(GatewayError("no")) == [(b"content-type", b"application/json")]
+    assert error_headers(GatewayError("no")) == {"content-type": "application/json"}
