@@ -27,7 +27,11 @@ def test_text_with_line_breaks_stays_on_one_line() -> None:
 
 def test_the_ids_of_open_and_close_lines_are_found_without_decoding_them() -> None:
     block = b"\n".join(
-        [*map(encode, LINES), encode(opened("gen-7")), encode(Close(outcome("gen-8")))]
+        [
+            *map(encode, LINES),
+            encode(opened("gen-7", request_id='{"type":"open","id":"no"}')),
+            encode(Close(outcome("gen-8"))),
+        ]
     )
     assert ids(block) == ([b"gen-1", b"gen-7"], [b"gen-1", b"gen-8"])
 
