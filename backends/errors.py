@@ -1,7 +1,8 @@
 """What can go wrong at an upstream: a closed family.
 
     BackendError
-    ├── ConnectFailed        no connection: refused, DNS, TLS, no free slot in time
+    ├── ConnectFailed        no connection: refused, DNS, TLS, proxy
+    │   └── LineFull         too many requests wait for one already
     ├── ConnectionLost       the connection died while a reply was awaited or under way
     ├── UpstreamTimeout      a deadline passed; `phase` says which
     ├── BadReply             an answer that is not what the protocol promises
@@ -31,6 +32,7 @@ class Blame(StrEnum):
     CALLER = "caller"
     ACCOUNT = "account"  # ours, at the provider
     PROVIDER = "provider"
+    GATEWAY = "gateway"  # a limit of this gateway's own: says nothing of the endpoint's health
 
 
 class BackendError(Exception):
@@ -40,7 +42,10 @@ class BackendError(Exception):
         code: stable machine-readable word for this kind of failure.
         blame: whose fault it is.
         try_next: whether another endpoint might do better.
-        status: the upstream's HTTP status, where there was one.
+        status: the upstream's HTTP status, where there was one; or the one that its error named inside a
+            reply of 200.
+        in_work: whether it is a fault that was told inside a reply of 200, so that work had begun which
+            may be billed, whatever status is named.
         public: text that may be shown to the caller.
         retry_after: seconds the provider asked us to wait, where it did.
         native_code: the provider's own error type or code, where it gave one.
@@ -49,6 +54,7 @@ class BackendError(Exception):
     code = "upstream_error"
     blame = Blame.PROVIDER
     try_next = True
+    in_work = False
     public_default = "the provider failed"
 
     def __init__(
@@ -74,6 +80,13 @@ class ConnectFailed(BackendError):
     public_default = "the provider could not be reached"
 
 
+class LineFull(ConnectFailed):
+    """As many requests wait for a connection as may."""
+
+    blame = Blame.GATEWAY
+    public_default = "too many requests of this gateway wait for the provider"
+
+
 class ConnectionLost(BackendError):
     """The connection died.
 
@@ -93,6 +106,7 @@ class UpstreamTimeout(BackendError):
     """A deadline passed.
 
     `phase` is one of connect, pool, write, first_byte, idle, total; `detail` says what was waited for.
+    In `pool`, for one of the connections that this gateway allows itself.
     """
 
     code = "timeout"
@@ -100,6 +114,8 @@ class UpstreamTimeout(BackendError):
 
     def __init__(self, phase: str, seconds: float, detail: str = "") -> None:
         super().__init__(f"{phase} deadline of {seconds:g} s passed{detail and ': '}{detail}")
+        if phase == "pool":
+            self.blame = Blame.GATEWAY
         self.phase = phase
         self.seconds = seconds
 

@@ -170,12 +170,14 @@ def classify_event(error: Raw) -> BackendError:
         code = None
     status = int(str(code)) if _STATUS.fullmatch(str(code)) else 0
     kind = _BY_TYPE.get(said.type) or _BY_STATUS.get(status, UpstreamFault)
-    return kind(
+    found = kind(
         f"error inside a reply: {said.type}: {said.message[:200]}",
         status=status or None,
         public=public_text(said.message) if kind is RequestRefused else None,
         native_code=said.type or None,
     )
+    found.in_work = kind is UpstreamFault
+    return found
 
 
 def vllm_refusal(status: int, wait: float | None, body: bytes) -> BackendError:
@@ -202,7 +204,9 @@ def vllm_event(error: Raw) -> BackendError:
     """
     found = classify_event(error)
     if isinstance(found, RequestRefused):
-        return UpstreamFault(str(found), status=found.status, native_code=found.native_code)
+        fault = UpstreamFault(str(found), status=found.status, native_code=found.native_code)
+        fault.in_work = True
+        return fault
     return found
 
 

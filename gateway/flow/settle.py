@@ -109,6 +109,8 @@ def failed_record(ticket: Ticket, failure: Failure) -> AttemptRecord:
 
 
 def _may_be_billed(error: BackendError) -> bool:
+    if error.in_work:
+        return True
     if error.status is not None and error.status != 200:  # noqa: PLR2004 - refused with a status
         return False
     phase = getattr(error, "phase", None)

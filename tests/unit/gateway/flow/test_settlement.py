@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from msgspec import Raw
 
 from backends import BackendError, EmptyReply, Usage
 from backends.errors import (
@@ -15,6 +16,7 @@ from backends.errors import (
     UpstreamFault,
     UpstreamTimeout,
 )
+from backends.openai_compat.failures import classify_event
 from gateway.telemetry import metrics
 from gateway.usage.lines import Open, Progress
 from gateway.values import Basis, Outcome, Result
@@ -125,6 +127,8 @@ async def test_only_the_last_statement_of_usage_counts() -> None:
         (BadReply("x", status=200), True),
         (EmptyReply("x"), True),
         (UpstreamFault("an error event"), True),
+        (classify_event(Raw(b'{"code":500,"message":"x"}')), True),
+        (classify_event(Raw(b'{"code":429,"message":"x"}')), False),
     ],
 )
 async def test_a_failed_attempt_is_our_cost_where_the_provider_may_bill_it(
