@@ -173,7 +173,7 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         max_staleness=settings.auth.max_staleness,
         load_timeout=_LOAD,
     )
-    client = _upstream_client(settings, clock)
+    client = upstream_client(settings, clock)
     breaker = Breaker(clock)
     services = Services(
         settings=settings,
@@ -206,7 +206,8 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         await database.aclose()
 
 
-def _upstream_client(settings: Settings, clock: Clock) -> HttpClient:
+def upstream_client(settings: Settings, clock: Clock) -> HttpClient:
+    """The client that requests go upstream with, as the settings say."""
     upstream = settings.upstream
     proxy = upstream.proxy
     dialer = Dialer(

@@ -16,6 +16,8 @@ from backends import (
     Backend,
     BackendError,
     Call,
+    ConnectFailed,
+    ConnectionLost,
     EmptyReply,
     Event,
     Finish,
@@ -36,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 # HTTP status for the caller when the last failure was of this kind; 502 otherwise.
 _STATUS = {"timeout": 504, "overloaded": 503, "rate_limited": 429, "connect_failed": 503}
+_OURS = (ConnectFailed, ConnectionLost, UpstreamTimeout)
 _ENDED_ON_PURPOSE = ("length", "content_filter", "tool_calls")
 
 
@@ -215,16 +218,18 @@ class _FirstToken:
 def note_failure(breaker: Breaker, attempt: Attempt, error: BackendError) -> None:
     """Count a failure against its endpoint, and log it if that is news.
 
-    The provider's own words stay out of the log: they may quote the prompt.
+    The provider's own words stay out of the log: they may quote the prompt. Those of our own client,
+    on connections and deadlines, are in it.
     """
     endpoint = attempt.entry.candidate.endpoint
     if breaker.failed(endpoint.id, error):
+        told = str(error) if isinstance(error, _OURS) else error.native_code
         _log.warning(
             "endpoint %s fails: %s, HTTP status %s, %s",
             endpoint.id,
             error.code,
             error.status or "-",
-            error.native_code or getattr(error, "phase", None) or type(error.__cause__).__name__,
+            told or type(error.__cause__).__name__,
         )
 
 

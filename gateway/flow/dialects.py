@@ -3,7 +3,7 @@
 A dialect is one row. The spine has no branch on which one it serves; another is another row.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -48,7 +48,7 @@ class StreamEncoder(Encoder, Protocol):
     def fault(self) -> BadReply | None:
         """Why the answer cannot be told in this dialect, if it cannot; what follows is not encoded."""
 
-    def encode(self, events: Iterable[Event], /) -> bytes:
+    def encode(self, events: Sequence[Event], /) -> bytes:
         """The bytes that carry `events`; ends and usage are kept for `end`. Never raises."""
 
     def end(self, view: UsageView | None, /) -> bytes:

@@ -13,6 +13,9 @@ THRESHOLD = 3  # failures in a row, the provider's or our account's, before an e
 FIRST_PAUSE = 5.0  # seconds; doubled with each further failure
 LONGEST_PAUSE = 120.0
 
+# One team's flood of requests, which fills the line for connections, must not turn the others away.
+_NOT_ITS_FAULT = frozenset({Blame.CALLER, Blame.GATEWAY})
+
 
 class _Record(Struct):
     failures: int = 0
@@ -35,12 +38,12 @@ class Breaker:
             self._records.pop(endpoint_id, None)
 
     def failed(self, endpoint_id: str, error: BackendError) -> bool:
-        """An attempt there failed. What the caller caused does not count.
+        """An attempt there failed. What the caller or this gateway caused does not count.
 
         Returns:
             Whether that is news: the first failure after good times, or the one that sets it aside.
         """
-        if error.blame is Blame.CALLER:
+        if error.blame in _NOT_ITS_FAULT:
             return False
         record = self._records.setdefault(endpoint_id, _Record())
         record.failures += 1

@@ -5,7 +5,7 @@ once for each answer. Reasoning is given under both names that clients read: `re
 newer vLLM) and `reasoning_content` (Moonshot, DeepSeek).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -93,7 +93,7 @@ class StreamEncoder:
         self.finishes: list[Finish] = []
         self.usage: Usage | None = None
 
-    def encode(self, events: Iterable[Event]) -> bytes:
+    def encode(self, events: Sequence[Event]) -> bytes:
         """The bytes that carry `events`; ends and usage are kept for `end`."""
         parts: list[bytes | Raw] = []
         if not self._started:
@@ -104,15 +104,18 @@ class StreamEncoder:
                 b'"finish_reason":null}]}\n\n'
             )
         for event in events:
-            kind = type(event)
-            if kind is Text:
-                text = event.text  # type: ignore[union-attr] # `type() is` is twice as fast as isinstance
+            if isinstance(event, Text):
+                text = event.text
                 self.deltas += 1
                 self.size += len(text)
-                if event.reasoning:  # type: ignore[union-attr] # as above
-                    parts += (self._reasoning, text, b'","reasoning_content":"', text, _TEXT_TAIL)
+                if event.reasoning:
+                    told = b'%b%b","reasoning_content":"%b%b'
+                    told %= (self._reasoning, text, text, _TEXT_TAIL)
                 else:
-                    parts += (self._content, text, _TEXT_TAIL)
+                    told = self._content + text + _TEXT_TAIL
+                if len(events) == 1 and not parts:
+                    return told  # as nearly every time in a live stream
+                parts.append(told)
             elif isinstance(event, Piece):
                 self.deltas += event.meaningful
                 self.size += sum(map(len, event.delta.values()))
