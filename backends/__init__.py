@@ -1,7 +1,15 @@
 """Upstream side of the gateway: adapters that turn a neutral call into a provider's wire and back."""
 
 from backends.base import Backend, Reply
-from backends.errors import BackendError, BadReply, Blame, EmptyReply, UpstreamTimeout
+from backends.errors import (
+    BackendError,
+    BadReply,
+    Blame,
+    ConnectFailed,
+    ConnectionLost,
+    EmptyReply,
+    UpstreamTimeout,
+)
 from backends.http import ClientLimits, HttpClient
 from backends.http_dial import Dialer
 from backends.http_proxy import Exemptions, Proxy
@@ -28,6 +36,8 @@ __all__ = [
     "Blame",
     "Call",
     "ClientLimits",
+    "ConnectFailed",
+    "ConnectionLost",
     "Deadlines",
     "Dialer",
     "EmptyReply",

@@ -1,7 +1,6 @@
 """Opening connections: the way to an origin, names, addresses, proxies, TLS. Never the hot path."""
 
 import asyncio
-import errno
 import os
 import socket
 import ssl
@@ -170,9 +169,8 @@ class Opening:
             transport.resume_reading()
             return connection
         self.doing = f"TLS handshake through the proxy {proxy}"
-        connection.transport = (
-            transport  # closed with this if the far end speaks, or leaves, at once
-        )
+        # If the far end speaks, or leaves, before the lines below, this is what must be closed.
+        connection.transport = transport
         try:
             inner = await loop.start_tls(transport, connection, tls, server_hostname=origin.host)
         except OSError as exc:
@@ -239,18 +237,19 @@ class Opening:
 
     async def _attempt(self, address: Address) -> socket.socket:
         family, where = address
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock: socket.socket | None = None
         try:
+            sock = socket.socket(family, socket.SOCK_STREAM)  # fails where there is no such family
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.sock_connect(sock, where)
-        except OSError as exc:
-            sock.close()
+        except BaseException as exc:
+            if sock is not None:
+                sock.close()
+            if not isinstance(exc, OSError):
+                raise
             why = os.strerror(exc.errno) if exc.errno else str(exc)
-            raise OSError(exc.errno or errno.EIO, f"{_shown(where)}: {why}") from exc
-        except BaseException:
-            sock.close()
-            raise
+            raise OSError(f"{_shown(where)}: {why}") from exc
         return sock
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from backends.errors import ConnectFailed, UpstreamTimeout
+from backends.errors import ConnectFailed, LineFull, UpstreamTimeout
 from backends.http_connection import Connection
 from backends.http_dial import Route
 from backends.http_line import Line, Waiter
@@ -138,12 +138,13 @@ class Pool:
             left: what remains of it, in seconds.
 
         Raises:
-            ConnectFailed: too many are waiting, or the client was closed.
+            LineFull: too many are waiting.
+            ConnectFailed: the client was closed.
             UpstreamTimeout: the deadline passed; it says how long the line was.
         """
         line, limits = self._line, self._limits
         if line.length >= limits.max_waiting or line.of(tenant) >= limits.max_waiting_per_tenant:
-            raise ConnectFailed(self._how_long(tenant) + ", no more may", native_code="queue_full")
+            raise LineFull(self._how_long(tenant) + "; no more may")
         waiter: Waiter = self._loop.create_future()
         line.add(tenant, waiter)
         self._grant()  # the limit may have been raised

@@ -158,8 +158,8 @@ def _malformed(entry: str) -> str:
 def _with_port(entry: str) -> tuple[str, int | None]:
     """Raises ValueError: what follows the colon is no port."""
     if entry.startswith("["):
-        host, _, rest = entry[1:].partition("]")
-        if rest and not rest.startswith(":"):
+        host, closed, rest = entry[1:].partition("]")
+        if not closed or (rest and not rest.startswith(":")):
             raise ValueError(rest)
         text = rest[1:]
     elif entry.count(":") == 1:

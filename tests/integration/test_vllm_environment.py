@@ -39,8 +39,7 @@ class Steps:
         if what == "making the environment":
             folder = Path(command[-1])
             packages = environment._packages(folder)
-            packages.mkdir(parents=True, exist_ok=True)
-            (folder / "pyvenv.cfg").touch()
+            packages.mkdir(parents=True)
         elif what == "looking for torch":
             return json.dumps({"install": [{"metadata": {"version": self.torch}}]})
         elif what == "installing torch":
@@ -57,7 +56,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Steps]:
     monkeypatch.setattr(environment, "_run", steps.run)
     monkeypatch.setattr(environment, "FREE", 0)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    monkeypatch.delenv("TIDEGATE_VLLM_ENV", raising=False)
+    monkeypatch.delenv("VENV_VLLM", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     yield steps
     steps.hold.set()
@@ -67,7 +66,7 @@ def test_it_lies_in_the_users_cache_or_where_its_variable_says(
     steps: Steps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert place() == tmp_path / "tidegate" / f"vllm-{key()}"
-    monkeypatch.setenv("TIDEGATE_VLLM_ENV", str(tmp_path / "own"))
+    monkeypatch.setenv("VENV_VLLM", str(tmp_path / "own"))
     assert place() == tmp_path / "own"
     assert build() == built() == tmp_path / "own"
 
@@ -148,7 +147,7 @@ def not_ours(patch: pytest.MonkeyPatch, steps: Steps) -> None:
 @pytest.mark.parametrize(
     ("spoil", "word"),
     [
-        (no_room, "make room, or set TIDEGATE_VLLM_ENV"),
+        (no_room, "make room, or set VENV_VLLM"),
         (other_machine, "for Linux on x86_64, not for Linux on riscv64"),
         (torch_for_gpus, "not the CPU build.*PIP_EXTRA_INDEX_URL"),
         (not_ours, "holds something else"),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from backends.errors import ConnectFailed, UpstreamTimeout
+from backends.errors import Blame, LineFull, UpstreamTimeout
 from backends.http import ClientLimits, OriginStats
 from backends.values import Deadlines
 from tests.contract.http.clients import Ask, Clients
@@ -109,11 +109,12 @@ async def test_one_tenants_part_of_the_line_is_bounded(clients: Clients) -> None
     gate = Turnstile()
     async with serve(gate) as server:
         tasks = await queued(ask, server, "a", "a0", "a1", "a2")
-        with pytest.raises(ConnectFailed) as caught:
+        with pytest.raises(LineFull) as caught:
             await ask(server.origin, tenant="a", max_connections=1)
+        assert caught.value.blame is Blame.GATEWAY
         assert str(caught.value) == (
             f"2 requests wait for one of 1 connections to {server.origin.authority},"
-            " 2 of them of the same team, no more may"
+            " 2 of them of the same team; no more may"
         )
         tasks += await queued(ask, server, "b", "b0")
         assert ask.client.stats()[server.origin] == OriginStats(open=1, idle=0, waiting=3)
@@ -127,7 +128,7 @@ async def test_the_whole_line_is_bounded(clients: Clients) -> None:
     async with serve(gate) as server:
         tasks = await queued(ask, server, "a", "a0", "a1", "a2")
         tasks += await queued(ask, server, "b", "b0")
-        with pytest.raises(ConnectFailed, match=r"3 requests wait .* 0 of them of the same team"):
+        with pytest.raises(LineFull, match=r"3 requests wait .* 0 of them of the same team"):
             await ask(server.origin, tenant="c", max_connections=1)
         await gate.order(4)
         await asyncio.gather(*tasks)
@@ -142,7 +143,7 @@ async def test_deadline_in_line_says_how_long_the_line_was(ask: Ask) -> None:
             await ask(
                 server.origin, tenant="a", max_connections=1, deadlines=Deadlines(connect=0.05)
             )
-        assert caught.value.phase == "pool"
+        assert (caught.value.phase, caught.value.blame) == ("pool", Blame.GATEWAY)
         assert str(caught.value) == (
             "pool deadline of 0.05 s passed: 3 requests wait for one of 1 connections to"
             f" {server.origin.authority}, 2 of them of the same team"

@@ -5,12 +5,13 @@ import base64
 import contextlib
 import logging
 import ssl
+from typing import Any
 
 import pytest
 
-from backends.errors import BackendError, ConnectFailed, UpstreamTimeout
+from backends.errors import BackendError, ConnectFailed, ConnectionLost, UpstreamTimeout
 from backends.http import OriginStats
-from backends.http_dial import Dialer
+from backends.http_dial import Dialer, Opening, Route
 from backends.http_proxy import Exemptions, Proxy
 from backends.http_tls import TlsFiles
 from backends.values import Deadlines, Origin
@@ -276,6 +277,48 @@ async def test_far_end_that_speaks_first_breaks_nothing_but_its_own_exchange(
             assert (await ask(FAR)).status == 408
         assert ask.client.stats()[FAR].open == 0
     assert not faults
+
+
+class EagerLoop:
+    """The loop, but that what the far end says comes in before TLS is told to be ready."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, early: bytes) -> None:
+        self._loop = loop
+        self._early = early
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def start_tls(
+        self, transport: asyncio.Transport, protocol: asyncio.Protocol, *words: Any, **more: Any
+    ) -> asyncio.Transport | None:
+        inner = await self._loop.start_tls(transport, protocol, *words, **more)
+        if self._early:
+            protocol.data_received(self._early)
+        else:
+            protocol.eof_received()
+        return inner
+
+
+@pytest.mark.parametrize("early", [b"HTTP/1.1 408 Request Timeout\r\n", b""])
+async def test_what_comes_before_tls_is_told_to_be_ready_ends_the_connection(
+    clients: Clients,
+    authority: Authority,
+    far: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    early: bytes,
+) -> None:
+    begin = Opening.__init__
+
+    def begin_eagerly(opening: Opening, dialer: Dialer, route: Route) -> None:
+        begin(opening, dialer, route)
+        monkeypatch.setattr(opening, "_loop", EagerLoop(opening._loop, early))
+
+    async with serve(obliging, tls=far) as origin, serve(TunnelScript(origin.origin)) as proxy:
+        ask = through(clients, proxy.origin, authority)
+        monkeypatch.setattr(Opening, "__init__", begin_eagerly)
+        assert isinstance(await failure(ask), ConnectionLost)
+        await proxy.peers[0].gone.wait()
 
 
 async def test_cancelled_opening_leaves_nothing_at_the_proxy(clients: Clients) -> None:

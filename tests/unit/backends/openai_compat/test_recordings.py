@@ -52,6 +52,24 @@ STREAMS = {
         finish=[("length", "length")],
         usage=Usage(prompt=12, completion=9, reasoning=7),
     ),
+    "vllm-stream-choices.sse": Answer(
+        content="Hello",
+        reasoning=_THOUGHT,
+        finish=[("length", "length"), ("length", "length")],
+        usage=Usage(prompt=12, completion=18, reasoning=14),
+    ),
+    "vllm-stream-logprobs.sse": Answer(
+        content="Hello",
+        reasoning=_THOUGHT,
+        finish=[("length", "length")],
+        usage=Usage(prompt=12, completion=9, reasoning=7),
+    ),
+    "vllm-stream-cached.sse": Answer(
+        content=_HELLO,
+        reasoning=_THOUGHT,
+        finish=[("stop", "stop")],
+        usage=Usage(prompt=238, completion=19, cached=128, reasoning=7),
+    ),
 }
 WHOLE = {
     "moonshot-whole-tool.json": Answer(
@@ -60,6 +78,12 @@ WHOLE = {
         tools=[{"id": "get_weather_0", **_WEATHER, "arguments": '{"city":"London"}'}],
         finish=[("tool_calls", "tool_calls")],
         usage=Usage(prompt=203, completion=92, reasoning=39),
+    ),
+    "vllm-whole-tool.json": Answer(
+        reasoning="A tool is needed",
+        tools=[{"id": "functions.get_weather:0", **_WEATHER, "arguments": '{"city": "Paris"}'}],
+        finish=[("tool_calls", "tool_calls")],
+        usage=Usage(prompt=138, completion=16, cache_write=128, reasoning=4),
     ),
     "vllm-whole.json": Answer(
         content=_HELLO,

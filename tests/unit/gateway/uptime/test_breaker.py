@@ -5,11 +5,13 @@ import pytest
 from backends import BackendError
 from backends.errors import (
     ContentRefused,
+    LineFull,
     Overloaded,
     QuotaExhausted,
     RateLimited,
     RequestRefused,
     UpstreamFault,
+    UpstreamTimeout,
 )
 from gateway.uptime.breaker import FIRST_PAUSE, LONGEST_PAUSE, THRESHOLD, Breaker
 from tests.fakes.clock import HandClock
@@ -115,3 +117,13 @@ def test_a_burst_of_refusals_by_a_full_queue_is_no_long_illness(
 def test_what_an_overloaded_provider_asks_for_is_kept(breaker: Breaker, clock: HandClock) -> None:
     fail(breaker, 1, Overloaded("busy", status=503, retry_after=60.0))
     assert pause(breaker, clock) == 60
+
+
+@pytest.mark.parametrize("error", [LineFull(), UpstreamTimeout("pool", 5.0)])
+def test_a_line_of_our_own_says_nothing_of_the_endpoint(
+    breaker: Breaker, error: BackendError
+) -> None:
+    fail(breaker, 10 * THRESHOLD, error)
+    assert breaker.snapshot() == {}
+    fail(breaker, THRESHOLD, UpstreamTimeout("first_byte", 5.0))
+    assert breaker.snapshot() != {}
