@@ -7,8 +7,8 @@
 # clean   remove what make made here; never your data
 #
 # Variables: PYTHON (an interpreter ≥ 3.11), VENV (default .venv), ARGS (passed on by run and bench),
-# JOBS (parallel test workers, default 2), TIDEGATE_VLLM_ENV (the folder of `make vllm`; in the user's
-# cache unless set).
+# JOBS (parallel test workers, default 2), VENV_VLLM (where `make vllm` builds; in the user's cache
+# unless set).
 
 VENV ?= .venv
 JOBS ?= 2

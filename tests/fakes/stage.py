@@ -134,9 +134,11 @@ class GatewayStage:
         return f"http://127.0.0.1:{self.gateway.port}/v1"
 
     def client(self, **options: Any) -> openai.OpenAI:
-        """OpenAI's own client, given an address and a key."""
+        """OpenAI's own client, given an address and a key; closed with the stage at the latest."""
         given = {"base_url": self.base_url, "api_key": self.key, "max_retries": 0, **options}
-        return openai.OpenAI(**given)
+        client = openai.OpenAI(**given)
+        self._up.callback(client.close)
+        return client
 
     def ask(
         self,

@@ -13,11 +13,13 @@ HERE = Path(__file__).parent
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything here, and put last what leaves a server dead."""
-    ours = [item for item in items if item.path.is_relative_to(HERE)]
-    for item in ours:
-        item.add_marker(pytest.mark.vllm)
-        item.add_marker(pytest.mark.timeout(420))  # the first one waits for the servers to start
-    items.sort(key=lambda item: item in ours and "last" in item.path.stem)
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.vllm)
+            item.add_marker(
+                pytest.mark.timeout(420)
+            )  # the first one waits for the servers to start
+    items.sort(key=lambda item: item.path == HERE / "test_vllm_last.py")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
     python tests/vllm/environment.py      build it unless it is there; print its folder
 
-It is in TIDEGATE_VLLM_ENV if that is set, else in the user's cache folder under a name that changes with
+It is in VENV_VLLM if that is set, else in the user's cache folder under a name that changes with
 whatever it is made of. A build is under a lock and leaves its stamp last: a build that was killed is begun
 anew, and of two at once the second one waits for the first.
 
@@ -48,7 +48,7 @@ def key() -> str:
 def place() -> Path:
     """The environment's folder, whether it is there or not."""
     variables = os.environ  # noqa: TID251 - no part of the gateway: where people keep their caches
-    if own := variables.get("TIDEGATE_VLLM_ENV"):
+    if own := variables.get("VENV_VLLM"):
         return Path(own).absolute()
     cache = variables.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser().absolute() / "tidegate" / f"vllm-{key()}"
@@ -103,16 +103,24 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _make(folder: Path) -> None:
     _check_machine(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "pyvenv.cfg").is_file():
+    if folder.exists() and any(folder.iterdir()) and not (folder / _STAMP).is_file():
         raise Unbuilt(
-            f"{folder} holds something else than an environment; set TIDEGATE_VLLM_ENV to a folder that"
+            f"{folder} holds something else than vLLM's environment; set VENV_VLLM to a folder that"
             " may be made or replaced"
         )
     _say(f"building vLLM {VERSION} for CPUs in {folder}")
     _say("once: about 0.5 GB to download, 2.5 GB of disk, one to four minutes")
     began = time.monotonic()
-    # Of this interpreter's base: the environment outlives the one that runs this.
-    _run("making the environment", [sys.executable, "-m", "venv", "--clear", str(folder)])
+    if (
+        folder.exists()
+    ):  # moved first: half removed and without its stamp, it would not be known as ours
+        old = folder.with_name(f"{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+    folder.mkdir()
+    (folder / _STAMP).write_text("being built")
+    _run("making the environment", [sys.executable, "-m", "venv", str(folder)])
     python = str(folder / "bin/python")
     pip = [python, "-m", "pip", "--disable-pip-version-check", "--quiet", "--no-cache-dir"]
     _check_torch(pip)
@@ -148,7 +156,7 @@ def _check_machine(folder: Path) -> None:
     if free < FREE:
         raise Unbuilt(
             f"{folder.parent} has {free / 1e9:.1f} GB left, and to build vLLM's environment takes"
-            f" {FREE / 1e9:.0f} GB; make room, or set TIDEGATE_VLLM_ENV to a folder on a larger disk"
+            f" {FREE / 1e9:.0f} GB; make room, or set VENV_VLLM to a folder on a larger disk"
         )
 
 

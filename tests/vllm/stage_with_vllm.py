@@ -157,7 +157,10 @@ class Pending:
                 yield self.seen[-1]
 
     def pieces(self) -> Iterator[str]:
-        """The text of each piece, reasoning or content, of the first choice, until an error or the end."""
+        """The text of each piece, reasoning or content, of the first choice, until an error or the end.
+
+        On a busy machine vLLM puts several tokens into one.
+        """
         for event in self.events():
             if event == "[DONE]" or "error" in event:
                 return

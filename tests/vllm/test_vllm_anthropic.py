@@ -30,7 +30,8 @@ def client(stage: VllmStage) -> anthropic.Anthropic:
 
 def ask(stage: VllmStage, model: str, **fields: Any) -> anthropic.types.Message:
     fields = {"max_tokens": 100, "messages": HELLO, **fields}
-    message: anthropic.types.Message = client(stage).messages.create(model=model, **fields)
+    with client(stage) as own:
+        message: anthropic.types.Message = own.messages.create(model=model, **fields)
     return message
 
 
@@ -39,7 +40,7 @@ def stream(
 ) -> tuple[list[str], anthropic.types.Message]:
     """The types of the events, repetitions left out, and the message that they make."""
     fields = {"max_tokens": 100, "messages": HELLO, **fields}
-    with client(stage).messages.stream(model=model, **fields) as events:
+    with client(stage) as own, own.messages.stream(model=model, **fields) as events:
         kinds = [event.type for event in events]
         return [kind for kind, _ in itertools.groupby(kinds)], events.get_final_message()
 

@@ -60,7 +60,7 @@ def death(the_stage: VllmStage) -> Iterator[Death]:
     with contextlib.ExitStack() as open_:
         streams = [open_.enter_context(stage.send(endless("tests/killed"))) for _ in range(SEATS)]
         for stream in streams:
-            assert next(stream.pieces()) == "The"
+            assert next(stream.pieces()).startswith("The")
         waiting = [
             open_.enter_context(stage.send(chat("tests/waiting", stream=stream)))
             for stream in (False, True)
@@ -133,7 +133,7 @@ def test_a_server_that_is_stopped_does_not_pass_half_an_answer_off_as_whole(
 ) -> None:
     """It ends it with finish_reason `abort`; or, if its engine was faster to die, it falls silent."""
     with stage.send(endless("tests/stopped")) as pending:
-        assert next(pending.pieces()) == "The"
+        assert next(pending.pieces()).startswith("The")
         stage.prefix.terminate()
         stream = broken(pending)
     assert "[DONE]" not in stream.events

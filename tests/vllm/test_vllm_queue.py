@@ -60,8 +60,7 @@ def test_a_full_queue_sends_a_request_to_the_other_server_at_once(
     with full(stage) as sent:
         answer = stage.ask(chat("tests/full", stream=stream))
         assert stage.latent.load() == (SEATS, QUEUE), "still full"
-        pieces = sent[0].pieces()
-        assert next(pieces) == "The"
+        assert next(sent[0].pieces()).startswith("The")
     assert answer.status == 200, answer.body
     assert answer.headers["x-tidegate-provider"] == "prefix"
     assert answer.headers["x-tidegate-attempts"] == "2"
