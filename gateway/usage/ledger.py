@@ -4,6 +4,7 @@ Every request pays for this, so the rows are made by `astuple` and go to the dri
 SQLAlchemy's Core inserts cost twice as much (SQLite, Python 3.11, measured November 2026).
 """
 
+import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
@@ -34,6 +35,7 @@ class Shipped(Struct, frozen=True):
 # rows one by one would make the event loop's thread wait as often. PostgreSQL takes 65,535 parameters
 # in a statement, SQLite 32,766.
 _ROWS = (256, 64, 16, 4, 1)
+_AT_A_TIME = 32  # outcomes that become rows before others may run
 
 # What an entry repeats of its request, so that sums need no join.
 _REPEATED = (
@@ -52,7 +54,7 @@ def _names(kind: type[Struct]) -> list[str]:
     return [field.name for field in fields(kind)]
 
 
-# Columns in the order in which `_rows` fills them.
+# Columns in the order in which `_add_rows` fills them.
 _GENERATION = ["id" if name == "generation_id" else name for name in _names(Outcome)[:-1]]
 _ENTRY = [
     *_REPEATED,
@@ -120,21 +122,30 @@ async def write(
         Unavailable: the database is away.
         sqlalchemy.exc.DBAPIError, OverflowError: it refuses a row.
     """
-    await database.insert(inserts(database.dialect, outcomes, cards, files or {}))
+    generation_rows: list[Row] = []
+    entry_rows: list[Row] = []
+    for number, outcome in enumerate(outcomes, 1):
+        _add_rows(outcome, generation_rows, entry_rows)
+        if number % _AT_A_TIME == 0:
+            await asyncio.sleep(0)  # requests under way come first
+    await database.insert(
+        inserts(database.dialect, generation_rows, entry_rows, cards=cards, files=files or {})
+    )
 
 
 def inserts(
     dialect: str,
-    outcomes: Collection[Outcome],
-    cards: Collection[Card],
-    files: Mapping[str, Shipped],
+    generation_rows: Sequence[Row],
+    entry_rows: Sequence[Row],
+    *,
+    cards: Collection[Card] = (),
+    files: Mapping[str, Shipped] | None = None,
 ) -> Inserts:
     """Statements with the rows that each is to be executed for."""
     statements = _STATEMENTS[dialect]
     made: list[tuple[str, Sequence[Row]]] = []
     if cards:
         made.append((statements.card, [_card_row(card) for card in cards]))
-    generation_rows, entry_rows = _rows(outcomes)
     if dialect == "postgresql":
         generation_rows = [_without_nul(row) for row in generation_rows]
         entry_rows = [_without_nul(row) for row in entry_rows]
@@ -150,21 +161,17 @@ def inserts(
     return made
 
 
-def _rows(outcomes: Collection[Outcome]) -> tuple[list[Row], list[Row]]:
-    """Rows of `generations` and of `ledger_entries`."""
-    generation_rows: list[Row] = []
-    entry_rows: list[Row] = []
-    for outcome in outcomes:
-        row = astuple(outcome)
-        generation_rows.append(row[:-1])
-        repeated = _repeated(outcome)
-        for attempt in row[-1]:
-            own = astuple(attempt)
-            quantities, cost, charge = own[-3:]
-            entry_rows.append(
-                repeated + own[:-3] + astuple(quantities) + astuple(cost) + astuple(charge)
-            )
-    return generation_rows, entry_rows
+def _add_rows(outcome: Outcome, generation_rows: list[Row], entry_rows: list[Row]) -> None:
+    """Append an outcome's row of `generations`, and those of `ledger_entries`."""
+    row = astuple(outcome)
+    generation_rows.append(row[:-1])
+    repeated = _repeated(outcome)
+    for attempt in row[-1]:
+        own = astuple(attempt)
+        quantities, cost, charge = own[-3:]
+        entry_rows.append(
+            repeated + own[:-3] + astuple(quantities) + astuple(cost) + astuple(charge)
+        )
 
 
 def _several_at_a_time(

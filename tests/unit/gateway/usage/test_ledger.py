@@ -97,9 +97,8 @@ async def test_text_with_nul_is_kept(database: Database) -> None:
 
 
 def test_postgresql_which_cannot_hold_nul_is_given_text_without_it() -> None:
-    (_, (row,)), *_ = ledger.inserts("postgresql", [outcome(model_requested="kimi\0k2")], (), {})
-    assert "kimi\N{REPLACEMENT CHARACTER}k2" in row
-    assert not any("\0" in value for value in row if isinstance(value, str))
+    ((_, (row,)),) = ledger.inserts("postgresql", [("gen-1", "kimi\0k2", 7)], ())
+    assert row == ("gen-1", "kimi\N{REPLACEMENT CHARACTER}k2", 7)
 
 
 @pytest.mark.parametrize("many", [1, 3, 5, 21, 340])
@@ -135,12 +134,12 @@ async def test_a_database_locked_for_too_long_is_unavailable(
 
 async def test_cancelled_while_it_writes_it_waits_until_the_rows_are_in(database: Database) -> None:
     await write(database, outcome("gen-0"))
-    writing = asyncio.create_task(write(database, *(outcome(f"gen-{n}") for n in range(1, 200))))
+    writing = asyncio.create_task(write(database, *(outcome(f"gen-{n}") for n in range(1, 31))))
     await asyncio.sleep(0)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await writing
-    assert await count(database) == (200, 200, 0)
+    assert await count(database) == (31, 31, 0)
 
 
 async def test_spend_is_summed_by_scope_time_and_currency(database: Database) -> None:
