@@ -2,11 +2,10 @@
 
 A subclass of uvicorn's HTTP protocol that serves the inference routes itself, without ASGI between:
 each such request becomes a `NativeExchange` and a task that runs the flow. Every other route goes to the
-ASGI application as before. It adds what the stock protocol lacks: limits on the size and time of a
-request's head, a time limit on uploads and on callers who do not read, and errors in OpenAI's shape.
+ASGI application as before. It adds limits on size and time, and errors in OpenAI's shape.
 
-The hooks are private to uvicorn, so its minor version is pinned, and `tests/contract/edge`
-holds what this module relies on. See `docs/decisions/0007-inference-edge.md`.
+The hooks are private to uvicorn, so its minor version is pinned; `tests/contract/edge` holds what is relied
+on. See `docs/decisions/0007-inference-edge.md`.
 """
 
 import asyncio
@@ -23,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 from uvicorn.server import ServerState
 
+from gateway.api.deadline import Deadline
 from gateway.api.exchange import NativeExchange, too_large
 from gateway.api.head import NativeHead, head_too_large, origin_form, refusal, size
 from gateway.errors import (
@@ -66,8 +66,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self.default_lines = b""
         self._in_head = True
         self._head_size = 0
-        self._due = 0.0  # loop time by which the caller must have sent something; 0: nothing due
-        self._due_timer: asyncio.TimerHandle | None = None
+        self._begun = False  # the parser is in a head
+        self._overhead = 0  # bytes since the last of a body: sizes of chunks, trailers
+        self._deadline = Deadline(self.loop, self._overdue)  # for what the caller must send
         self._write_timer: asyncio.TimerHandle | None = None
         self._unread = 0  # bytes that waited for the caller at the last look
         self._upgrading = False  # the head being read offers an upgrade
@@ -78,12 +79,10 @@ class EdgeProtocol(HttpToolsProtocol):
         cycle: object = self.cycle  # the base class believes that it is always its own kind
         return cycle if isinstance(cycle, NativeExchange) else None
 
-    # Transport
-
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         super().connection_made(transport)
-        self._expect_bytes(self.limits.head_timeout)
+        self._deadline.expect(self.limits.head_timeout)
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -91,8 +90,10 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         if self._in_head:
             if self._head_size == 0:
-                self._due = 0.0  # it had been for a request to begin
+                self._deadline.due = 0.0  # it had been for a request to begin
             self._head_size += len(data)
+        else:
+            self._overhead += len(data)
         try:
             try:
                 self.parser.feed_data(data)
@@ -108,12 +109,16 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         limits = self.limits
         if self._in_head:
+            if self._begun and self._head_size == 0:
+                self._head_size = 1  # it came with the end of the request before
             if self._head_size > limits.max_head_bytes:
                 self._refuse(head_too_large(limits))
-            elif self._due == 0.0 and self._head_size:
-                self._expect_bytes(limits.head_timeout)
+            elif self._deadline.due == 0.0 and self._head_size:
+                self._deadline.expect(limits.head_timeout)
+        elif self._overhead > limits.max_head_bytes:
+            self._refuse(head_too_large(limits))
         else:  # the rest of a body is to come
-            self._expect_bytes(limits.body_timeout)
+            self._deadline.expect(limits.body_timeout)
 
     def _stay(self, rest: bytes) -> None:
         """Pass over an offer to leave HTTP/1.1, as Java's client makes with every first request.
@@ -130,15 +135,15 @@ class EdgeProtocol(HttpToolsProtocol):
 
     @override
     def eof_received(self) -> None:
-        self._due = 0.0
+        self._deadline.due = 0.0
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        for timer in (self._due_timer, self._write_timer):
-            if timer is not None:
-                timer.cancel()
-        self._due_timer = self._write_timer = None
+        self._deadline.close()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
         for exchange in self._exchanges():
             exchange.disconnected = True
             exchange.refuse_body(CallerGone("the caller left"))
@@ -186,35 +191,22 @@ class EdgeProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        if self.flow.read_paused:
-            self.flow.resume_reading()
+        if self.flow.read_paused and len(self.pipeline) <= 1:
+            self.flow.resume_reading()  # else each answer would let in many more requests
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._start_asgi_task(cycle, app)
         elif self._in_head and self._head_size == 0:
-            self._expect_bytes(self.timeout_keep_alive)
+            self._deadline.expect(self.timeout_keep_alive)
 
-    def _expect_bytes(self, seconds: float) -> None:
-        self._due = self.loop.time() + seconds
-        if self._due_timer is not None and self._due_timer.when() > self._due:
-            self._due_timer.cancel()
-            self._due_timer = None
-        if self._due_timer is None:
-            self._due_timer = self.loop.call_later(seconds, self._check_due)
-
-    def _check_due(self) -> None:
-        self._due_timer = None
-        if self._due == 0.0 or self.transport.is_closing():
-            return
-        left = self._due - self.loop.time()
-        if left > 0:
-            self._due_timer = self.loop.call_later(left, self._check_due)
+    def _overdue(self) -> None:
+        if self.transport.is_closing():
             return
         if self.flow.read_paused or (self._in_head and self._answering()):
             # Held back by ourselves; or a stray byte, for which no answer under way is cut.
-            self._expect_bytes(self.limits.head_timeout)
+            self._deadline.expect(self.limits.head_timeout)
             return
-        self._due = 0.0
+        self._deadline.due = 0.0
         if self._in_head:
             if self._head_size:
                 self._refuse(
@@ -245,10 +237,12 @@ class EdgeProtocol(HttpToolsProtocol):
         # The base class builds an ASGI scope here; native routes need none.
         self.url = b""
         self.headers = []
+        self._begun = True
 
     @override
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if self._in_head:  # trailers are for nobody here
+            self.headers.append((name.lower(), value))
 
     @override
     def on_headers_complete(self) -> None:
@@ -256,11 +250,18 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._head_size > most and size(self.url, self.headers) > most:
             raise head_too_large(self.limits)
         method = self.parser.get_method()
-        if self.parser.should_upgrade() and method != b"CONNECT":
+        if method == b"CONNECT":
+            raise InvalidRequest("CONNECT is for proxies; this is none", code="invalid_http")
+        if self.parser.should_upgrade():
             self._upgrading = True
             return
-        self._in_head = False
-        self._due = 0.0
+        self._in_head = self._begun = False
+        self._overhead = 0
+        earlier: RequestResponseCycle | None = self.cycle
+        if earlier is not None and earlier.response_complete and not earlier.keep_alive:
+            self._refused = True  # `connection: close` was said
+            return
+        self._deadline.due = 0.0
         url, routes = self.url, self.edge.routes
         handler = routes.get(url) if method == b"POST" else None
         if handler is None:
@@ -273,7 +274,6 @@ class EdgeProtocol(HttpToolsProtocol):
                 return
         self.http_10 = self.parser.get_http_version() == "1.0"
         head = NativeHead(self.headers)
-        earlier: RequestResponseCycle | None = self.cycle
         expected = head.first(b"expect")
         exchange = NativeExchange(
             self,
@@ -334,6 +334,7 @@ class EdgeProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
+        self._overhead = 0
         exchange = self._native()
         if exchange is None:
             super().on_body(body)
@@ -346,7 +347,7 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         self._in_head = True
         self._head_size = 0
-        self._due = 0.0
+        self._deadline.due = 0.0
         exchange = self._native()
         if exchange is None:
             super().on_message_complete()

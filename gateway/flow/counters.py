@@ -2,16 +2,19 @@
 
 import asyncio
 import math
+from collections.abc import Iterable
 
 from gateway.clock import Clock
+from gateway.errors import Unavailable
 from gateway.policies.budgets import bucket, window
 from gateway.store.database import Database
 from gateway.store.state import State
 from gateway.usage import queries
 from gateway.usage.recent import Recent
-from gateway.values import BudgetRule, Principal
+from gateway.values import BudgetRule, Outcome, Principal
 
 _PICOS_IN_NANO = 1000
+_AT_A_TIME = 1000  # outcomes that are added up before others may run
 
 
 class Counters:
@@ -79,16 +82,38 @@ class Counters:
         since_ms = period.starts_at * 1000
         async with self._shipping:
             pico = await queries.spent(self._database, rule.scope, owner, since_ms, rule.currency)
-            pico += self._unshipped(rule, owner, since_ms)
+            pico += await self._unshipped(rule, owner, since_ms)
             # Rounded up once per request when counted live; the exact sum here can only be smaller.
             await self._state.load(name, -(-pico // _PICOS_IN_NANO), period.resets_at)
             # Nobody can be under way without a hold in it, unless its owner was served before.
             settled_from = now_monotonic + self._grace if owner in self._served else 0.0
             self._loaded.setdefault(name, settled_from)
 
-    def _unshipped(self, rule: BudgetRule, owner: str, since_ms: int) -> int:
+    async def _unshipped(self, rule: BudgetRule, owner: str, since_ms: int) -> int:
+        """What was charged and is not in the ledger, in picos; shipping stands still meanwhile.
+
+        Raises:
+            Unavailable: memory does not hold all of it, as the database was away for very long.
+        """
+        total, done = 0, 0
+        while outcomes := self._recent.oldest(_AT_A_TIME, skip=done):
+            total += self._sum(outcomes, rule, owner, since_ms)
+            done += len(outcomes)
+            if len(outcomes) == _AT_A_TIME:
+                await asyncio.sleep(0)
+        if self._recent.forgotten:
+            raise Unavailable(
+                "the ledger is behind after an outage of its database, so that what this budget has"
+                " spent is not known yet; try again",
+                code="ledger_behind",
+                retry_after=5.0,
+            )
+        return total
+
+    @staticmethod
+    def _sum(outcomes: Iterable[Outcome], rule: BudgetRule, owner: str, since_ms: int) -> int:
         total = 0
-        for outcome in self._recent.outcomes():
+        for outcome in outcomes:
             whose = outcome.key_id if rule.scope == "key" else outcome.team_id
             if whose == owner and outcome.created_ms >= since_ms:
                 total += sum(

@@ -89,6 +89,7 @@ class Shipper:
         self._batch = batch
         self._adopt_interval = adopt_interval
         self._cursors: dict[str, _Cursor] = {}
+        self._rejected: set[str] = set()  # generations that the database would not have
         self._cards: set[str] = set()  # ids that are in the database for certain
         self._stopping = asyncio.Event()
         self.lock = asyncio.Lock()
@@ -142,8 +143,10 @@ class Shipper:
         while not complete:
             outcomes = self._recent.oldest(self._batch)
             complete = len(outcomes) == len(self._recent)
-            # Then every close line that is in the files by now is in the database, or among these.
-            reached = self._journal.reached() if complete else {}
+            # Then every close line that is in the files by now is in the database, or among these;
+            # unless memory let some go meanwhile, for the next pass to read again.
+            whole = complete and not self._recent.forgotten
+            reached = self._journal.reached() if whole else {}
             await self._commit(outcomes, self._new_cards(), reached)
             count += len(outcomes)
         await self._remove_finished()
@@ -169,12 +172,14 @@ class Shipper:
         if not (outcomes or cards or moved):
             return
         async with self.lock:
-            await deliver(
+            self._rejected |= await deliver(
                 self._database,
                 self._journal.folder,
                 outcomes=outcomes,
                 cards=cards,
                 files={name: Shipped(offset) for name, offset in moved.items()},
+                # One by one too: whoever adds memory and ledger up must find each of them once.
+                delivered=lambda outcome: self._recent.drop((outcome.generation_id,)),
             )
             # Only from here on does this object believe in it: a failure above repeats the batch.
             ids = [outcome.generation_id for outcome in outcomes]
@@ -188,7 +193,7 @@ class Shipper:
 
     async def _reread(self) -> int:
         """Ship from the files what memory no longer holds; lets others run every few lines."""
-        self._recent.forgotten = 0
+        forgotten = self._recent.forgotten
         count = 0
         for file in tuple(self._journal.files):
             cursor = self._cursors.setdefault(file.name, _Cursor())
@@ -212,6 +217,10 @@ class Shipper:
                     await asyncio.sleep(0)
             await self._commit(outcomes, (), {file.name: end})
             count += len(outcomes)
+        # Only now, as a failure above leaves them to the next pass; so does a line that is not in its
+        # file yet, because the disk refuses it.
+        if not self._journal.unwritten():
+            self._recent.forgotten -= forgotten
         return count
 
     async def _remove_finished(self) -> None:
@@ -244,7 +253,7 @@ class Shipper:
                 await asyncio.sleep(0)
             names = {generation_id.decode() for generation_id in unsettled}
             cursor.unsettled = names - await queries.known_generations(self._database, names)
-        return not cursor.unsettled
+        return cursor.unsettled <= self._rejected
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,11 +30,23 @@ async def deliver(
     outcomes: Sequence[Outcome] = (),
     cards: Sequence[Card] = (),
     files: Mapping[str, Shipped],
-) -> None:
+    delivered: Callable[[Outcome], None] | None = None,
+) -> frozenset[str]:
     """Write all of it in one transaction; if the database refuses that, each row in its own.
 
     A row that is refused must not keep all others from the ledger for ever. Once it is clear that it
     is the row and not the database, it goes to `REJECTED_FILE` in `folder`, for a human.
+
+    Args:
+        database: where to.
+        folder: where rejected rows go.
+        outcomes: requests that ended.
+        cards: rate cards that they were priced by.
+        files: how far journal files are then shipped.
+        delivered: told of each outcome that is in the database though the call may yet fail.
+
+    Returns:
+        The generation ids of outcomes that were rejected.
 
     Raises:
         Unavailable: the database is away.
@@ -43,17 +55,23 @@ async def deliver(
     """
     try:
         await ledger.write(database, outcomes=outcomes, cards=cards, files=files)
+        return frozenset()
     except _REFUSED as fault:
         if not outcomes and not cards:
             raise
         log.warning("the database refuses a batch, trying its rows alone: %s", fault)
-        await _one_by_one(database, folder, outcomes, cards)
+        rejected = await _one_by_one(database, folder, outcomes, cards, delivered)
         await ledger.write(database, files=files)
+        return rejected
 
 
 async def _one_by_one(
-    database: Database, folder: Path, outcomes: Sequence[Outcome], cards: Sequence[Card]
-) -> None:
+    database: Database,
+    folder: Path,
+    outcomes: Sequence[Outcome],
+    cards: Sequence[Card],
+    delivered: Callable[[Outcome], None] | None,
+) -> frozenset[str]:
     rows: list[Close | Card] = [*cards, *(Close(outcome) for outcome in outcomes)]
     refused: list[Close | Card] = []
     faults: list[Exception] = []
@@ -63,6 +81,8 @@ async def _one_by_one(
                 await ledger.write(database, cards=[row])
             else:
                 await ledger.write(database, outcomes=[row.outcome])
+                if delivered is not None:
+                    delivered(row.outcome)
         except _REFUSED as fault:
             refused.append(row)
             faults.append(fault)
@@ -73,6 +93,7 @@ async def _one_by_one(
     if refused:
         log.error("%d rows go to %s: %s", len(refused), REJECTED_FILE, faults[0])
         await asyncio.to_thread(_append, folder / REJECTED_FILE, refused)
+    return frozenset(row.outcome.generation_id for row in refused if isinstance(row, Close))
 
 
 def _append(path: Path, rows: Iterable[Close | Card]) -> None:

@@ -106,6 +106,7 @@ class Journal:
         self._unsynced: list[bytes] = []  # written since the last good fsync
         self._awaiting_sync: list[_Tick] = []
         self._headers: dict[str, bytes] = {}  # lines that each file must hold before they are used
+        self._all_headers: dict[str, bytes] = {}
         self._headers_used: set[str] = set()
         self._groups_used: set[str] = set()
 
@@ -159,12 +160,12 @@ class Journal:
 
     def append_header(self, key: str, line: bytes) -> None:
         """Write a line that later lines refer to by `key`, in this file and each that uses it."""
-        self._headers[key] = line
+        self._headers[key] = self._all_headers[key] = line
         self.append(line)
 
     def headers(self) -> Mapping[str, bytes]:
-        """The header lines that files must hold, by key."""
-        return self._headers
+        """All header lines that were ever appended, by key; also those that newer files do without."""
+        return self._all_headers
 
     def reached(self) -> dict[str, int]:
         """How far each file holds whole lines, in bytes, by name."""

@@ -40,13 +40,9 @@ class Recent:
         for generation_id in generation_ids:
             self._outcomes.pop(generation_id, None)
 
-    def oldest(self, count: int) -> list[Outcome]:
-        """The first `count` of them, in the order in which they ended."""
-        return list(islice(self._outcomes.values(), count))
-
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """All that are remembered."""
-        return tuple(self._outcomes.values())
+    def oldest(self, count: int, skip: int = 0) -> list[Outcome]:
+        """`count` of them after the first `skip`, in the order in which they ended."""
+        return list(islice(self._outcomes.values(), skip, skip + count))
 
     def __len__(self) -> int:
         return len(self._outcomes)

@@ -99,6 +99,12 @@ class EdgeServer:
         exchange.start(200, _TEXT, LARGE)
         exchange.finish(b"x" * LARGE)
 
+    async def early(self, exchange: Exchange) -> None:
+        """The same without having asked for the body."""
+        exchange.start(200, _TEXT, LARGE)
+        exchange.finish(b"x" * LARGE)
+        self.reached.set()
+
     def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
         body = error_body(error)
         exchange.start(error.status, error_header_lines(error), len(body))
@@ -127,7 +133,7 @@ class EdgeServer:
 async def serve(**limits: Any) -> AsyncIterator[EdgeServer]:
     """Serve on a free port. `limits` are `ServerSettings`."""
     server = EdgeServer(ServerSettings(**limits))
-    native = ("echo", "slow", "stream", "flood", "unread", "large")
+    native = ("echo", "slow", "stream", "flood", "unread", "large", "early")
     routes = {f"/{name}".encode(): getattr(server, name) for name in native}
     edge = Edge(routes, server.limits, IdSource(SystemClock()), server.tasks)
     app = application(

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,10 @@ from gateway.store.tables.usage import journal_files
 from gateway.usage import queries
 from gateway.usage.journal import Journal
 from gateway.usage.journal_files import JournalFile
-from gateway.usage.lines import Close, begin, encode
+from gateway.usage.lines import begin, encode
 from gateway.usage.recent import Recent
 from gateway.values import Result
+from tests.unit.gateway.jobs.served import close, generations, serve
 from tests.unit.gateway.usage.samples import (
     CARD,
     OTHER_CARD,
@@ -34,49 +34,6 @@ from tests.unit.gateway.usage.samples import (
     outcome,
     progress,
 )
-
-
-@pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[MoodyDatabase]:
-    await (await new_database(tmp_path)).aclose()
-    database = MoodyDatabase(tmp_path)
-    yield database
-    await database.aclose()
-
-
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    journal = Journal(tmp_path / "journal", loop=asyncio.get_running_loop(), max_bytes=2500)
-    yield journal
-    await journal.close()
-    journal.release()
-
-
-@pytest.fixture
-def recent() -> Recent:
-    return Recent()
-
-
-@pytest.fixture
-def shipper(database: MoodyDatabase, journal: Journal, recent: Recent) -> Shipper:
-    return Shipper(database, journal, recent, clock=SystemClock(), interval=0.001)
-
-
-async def serve(journal: Journal, recent: Recent, generation_id: str) -> None:
-    """What a request leaves behind: an open line, then its outcome."""
-    await begin(journal, opened(generation_id), (CARD, OTHER_CARD))
-    await close(journal, recent, generation_id)
-
-
-async def close(journal: Journal, recent: Recent, generation_id: str) -> None:
-    ended = outcome(generation_id)
-    written = journal.append(encode(Close(ended)))
-    recent.put(ended)
-    await written
-
-
-async def generations(database: MoodyDatabase) -> list[object]:
-    return [row[0] for row in (await contents(database))["generations"]]
 
 
 async def test_what_ended_is_in_the_ledger_after_a_pass_and_no_longer_recent(
