@@ -13,19 +13,25 @@ Text stays the caller's own JSON-escaped bytes: blocks are cut apart and put tog
 The shapes are those of Anthropic's Python SDK 2.12 (read 2026-11-22).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple, NoReturn
 
 import msgspec
 from msgspec import Raw, Struct
 
 from gateway.wire import tool_ids
-from gateway.wire.anthropic_fields import ABSENT, escaped, given, read, refuse, text
+from gateway.wire.anthropic_fields import ABSENT, escaped, given, read, refuse, text, tool_name
 
 _JOIN = b"\\n"  # between blocks of text; vLLM puts it between text parts too
 _NO_OUTPUT = b"(no output)"  # of a tool that returned nothing: Moonshot refuses empty messages
 _ERROR = b"Error: "  # before the result of a tool that failed: OpenAI's form has no flag for it
 _MOST_SHOWN = 60
+_ROLES = frozenset({"user", "assistant", "system"})
+# Which blocks may stand where. No kind may stand in itself, so that nothing is nested deeply.
+_TEXT = ("text",)
+_IN_DOCUMENT = ("text", "image")
+_SAID = ("text", "image", "document", "search_result")
 
 _quote = msgspec.json.Encoder().encode
 
@@ -88,7 +94,8 @@ class Prompt:
         self.media = False
         self.repeated = 0
         self._written: list[Escaped] = []  # what goes out, each message after a comma
-        self._calls: set[str] = set()  # native ids of the last assistant message
+        self._calls: dict[str, str] = {}  # of the last answer: the caller's ids to native ones
+        self._natives: set[str] = set()  # these
 
     def encode(self) -> bytes:
         """The JSON of the messages."""
@@ -104,30 +111,30 @@ class Prompt:
         Raises:
             InvalidRequest: they are neither.
         """
-        parts = _nonempty(self._parts(raw, path))
+        parts = _nonempty(self._parts(raw, path, _TEXT))
         if parts:
             self._write(b'{"role":"system","content":', *_content(parts), b"}")
 
     def add_messages(self, raw: Raw) -> None:
-        """Add the conversation.
+        """Add the conversation. Messages of one role that follow each other are one.
 
         Raises:
             InvalidRequest: a message or block is not what it must be, or cannot be served here.
         """
         messages = read(_decode_messages, raw, "messages")
         for place, message in enumerate(messages):
-            path = f"messages.{place}"
-            if message.role == "user":
-                self._add_user(message.content, f"{path}.content")
-            elif message.role == "assistant":
-                self._add_assistant(message.content, f"{path}.content")
-            elif message.role == "system":
-                self.add_system(message.content, f"{path}.content")
-            else:
+            if message.role not in _ROLES:
                 refuse(
-                    f"{path}.role",
+                    f"messages.{place}.role",
                     f"must be 'user' or 'assistant', not {message.role[:_MOST_SHOWN]!r}",
                 )
+        if not any(message.role == "user" for message in messages):
+            refuse("messages", "must hold at least one message of the user")
+        for answers, turn in groupby(enumerate(messages), lambda item: item[1].role == "assistant"):
+            if answers:
+                self._add_assistant(turn)
+            else:
+                self._add_turn(turn)
         if messages[-1].role == "assistant":
             refuse(
                 f"messages.{len(messages) - 1}",
@@ -135,65 +142,76 @@ class Prompt:
                 "unsupported_parameter",
             )
 
-    def _add_user(self, raw: Raw, path: str) -> None:
+    def _add_turn(self, turn: Iterable[tuple[int, _Message]]) -> None:
+        """What comes between two answers: results of tools first, as OpenAI's form has it."""
+        rest: list[tuple[str, Raw, list[_Part]]] = []  # path, and instructions or a user's parts
+        for place, message in turn:
+            path = f"messages.{place}.content"
+            if message.role == "system":
+                rest.append((path, message.content, []))
+                continue
+            parts = self._user_parts(message.content, path)
+            if parts and rest and rest[-1][2]:
+                rest[-1][2].extend(parts)
+            elif parts:
+                rest.append((path, ABSENT, parts))
+        for path, instructions, parts in rest:
+            if parts:
+                self._write(b'{"role":"user","content":', *_content(parts), b"}")
+            else:
+                self.add_system(instructions, path)
+
+    def _user_parts(self, raw: Raw, path: str) -> list[_Part]:
+        """What a user says; the results of tools that stand in it are added at once."""
+        parts: list[_Part] = []
+        results = False
         if bytes(memoryview(raw)[:1]) == b"[":
-            blocks = read(_decode_blocks, raw, path)
-            parts: list[_Part] = []
-            results = False
-            for place, block in enumerate(blocks):
+            for place, block in enumerate(read(_decode_blocks, raw, path)):
                 where = f"{path}.{place}"
                 if block.type == "tool_result":
                     self._add_result(block, where)
                     results = True
                 else:
-                    parts += self._part(block, where)
-            if not parts and results:
-                return
+                    parts += self._part(block, where, _SAID, also="tool_result")
         else:
-            parts = self._parts(raw, path)
+            parts = self._parts(raw, path, _SAID)
+        if not parts and results:
+            return []
         parts = _nonempty(parts)
         if not parts:
             refuse(path, "must not be empty")
-        self._write(b'{"role":"user","content":', *_content(parts), b"}")
+        return parts
 
     def _add_result(self, block: _Block, path: str) -> None:
         self._note(block)
-        native = tool_ids.incoming(text(block.tool_use_id, f"{path}.tool_use_id"))
-        if native not in self._calls:
+        native = self._calls.get(text(block.tool_use_id, f"{path}.tool_use_id"))
+        if native is None:
             refuse(
                 f"{path}.tool_use_id",
                 "no tool_use block of the assistant message before it has this id",
             )
-        parts = self._parts(block.content, f"{path}.content") if given(block.content) else []
+        where = f"{path}.content"
+        parts = self._parts(block.content, where, _SAID) if given(block.content) else []
         parts = _nonempty(parts) or [_Part(_NO_OUTPUT)]
-        if block.is_error and not parts[0].image:
+        if block.is_error and parts[0].image:
+            parts.insert(0, _Part(_ERROR.rstrip()))
+        elif block.is_error:
             parts[0] = _Part(b"".join((_ERROR, parts[0].value)))
         self._write(
             b'{"role":"tool","tool_call_id":%b,"content":' % _quote(native), *_content(parts), b"}"
         )
 
-    def _add_assistant(self, raw: Raw, path: str) -> None:
-        self._calls = set()
-        said: list[Escaped] = []
-        thought: list[Escaped] = []
+    def _add_assistant(self, run: Iterable[tuple[int, _Message]]) -> None:
+        self._calls = {}
+        self._natives = set()
+        said: list[bytes] = []  # of each message
+        thought: list[bytes] = []
         calls: list[bytes] = []
-        if bytes(memoryview(raw)[:1]) == b"[":
-            for place, block in enumerate(read(_decode_blocks, raw, path)):
-                where = f"{path}.{place}"
-                self._note(block)
-                if block.type == "text":
-                    said.append(escaped(block.text, f"{where}.text"))
-                elif block.type == "thinking":
-                    thought.append(escaped(block.thinking, f"{where}.thinking"))
-                elif block.type == "tool_use":
-                    calls.append(self._call(block, where))
-                elif block.type == "redacted_thinking":
-                    self.dropped["redacted_thinking"] = None
-                else:
-                    _unknown(block, where, "text, thinking and tool_use")
-        else:
-            said.append(escaped(raw, path))
-        content, reasoning = b"".join(said), b"".join(thought)
+        for place, message in run:
+            words, thinking = self._answer(message.content, f"messages.{place}.content", calls)
+            said += [words] if words else []
+            thought += [thinking] if thinking else []
+        content, reasoning = _JOIN.join(said), _JOIN.join(thought)
         if not content and not calls:  # it says nothing, and providers refuse such a message
             if reasoning:
                 self.dropped["thinking"] = None
@@ -208,35 +226,60 @@ class Prompt:
             self._written.append(b',"tool_calls":[%b]' % b",".join(calls))
         self._written.append(b"}")
 
+    def _answer(self, raw: Raw, path: str, calls: list[bytes]) -> tuple[bytes, bytes]:
+        """What one message of the assistant says and thinks; its calls are added to `calls`."""
+        if bytes(memoryview(raw)[:1]) != b"[":
+            return bytes(escaped(raw, path)), b""
+        said: list[Escaped] = []
+        thought: list[Escaped] = []
+        for place, block in enumerate(read(_decode_blocks, raw, path)):
+            where = f"{path}.{place}"
+            self._note(block)
+            if block.type == "text":
+                said.append(escaped(block.text, f"{where}.text"))
+            elif block.type == "thinking":
+                thought.append(escaped(block.thinking, f"{where}.thinking"))
+            elif block.type == "tool_use":
+                calls.append(self._call(block, where))
+            elif block.type == "redacted_thinking":
+                self.dropped["redacted_thinking"] = None
+            else:
+                _unknown(block, where, ("text", "thinking", "tool_use"))
+        return b"".join(said), b"".join(thought)
+
     def _call(self, block: _Block, path: str) -> bytes:
-        native = tool_ids.incoming(text(block.id, f"{path}.id"))
-        name = bytes(escaped(block.name, f"{path}.name"))
+        theirs = text(block.id, f"{path}.id")
+        native = tool_ids.incoming(theirs)
+        if native in self._natives:  # of two answers that were put together
+            native = theirs
+        name = tool_name(block.name, f"{path}.name")
         given_input = bytes(block.input)
         if not given_input:
             refuse(f"{path}.input", "Field required", "missing_field")
         if given_input[:1] != b"{":
             refuse(f"{path}.input", "must be an object", "invalid_type")
-        try:
-            arguments = _quote(given_input.decode())
-        except UnicodeDecodeError:
-            refuse(f"{path}.input", "is not valid UTF-8", "invalid_utf8")
-        self._calls.add(native)
+        self._calls[theirs] = native
+        self._natives.add(native)
         return b'{"id":%b,"type":"function","function":{"name":"%b","arguments":%b}}' % (
             _quote(native),
             name,
-            arguments,
+            _quote(given_input.decode()),
         )
 
-    def _parts(self, raw: Raw, path: str) -> list[_Part]:
-        """The pieces of a string or a list of blocks."""
+    def _parts(self, raw: Raw, path: str, kinds: Sequence[str]) -> list[_Part]:
+        """The pieces of a string or a list of blocks, which may be of these kinds."""
         if bytes(memoryview(raw)[:1]) != b"[":
             return [_Part(escaped(raw, path))]
         parts: list[_Part] = []
         for place, block in enumerate(read(_decode_blocks, raw, path)):
-            parts += self._part(block, f"{path}.{place}")
+            parts += self._part(block, f"{path}.{place}", kinds)
         return parts
 
-    def _part(self, block: _Block, path: str) -> list[_Part]:
+    def _part(
+        self, block: _Block, path: str, kinds: Sequence[str], *, also: str = ""
+    ) -> list[_Part]:
+        if block.type not in kinds:
+            _unknown(block, path, (*kinds, also) if also else kinds)
         self._note(block)
         if block.type == "text":
             return [_Part(escaped(block.text, f"{path}.text"))]
@@ -244,13 +287,11 @@ class Prompt:
             return [self._image(block, path)]
         if block.type == "document":
             return self._document(block, path)
-        if block.type != "search_result":
-            _unknown(block, path, "text, image, document, search_result and tool_result")
         head = [
             _Part(escaped(block.title, f"{path}.title")),
             _Part(escaped(block.source, f"{path}.source")),
         ]
-        return head + self._parts(block.content, f"{path}.content")
+        return head + self._parts(block.content, f"{path}.content", _TEXT)
 
     def _image(self, block: _Block, path: str) -> _Part:
         path = f"{path}.source"
@@ -289,7 +330,7 @@ class Prompt:
             )
         if source.type == "text":
             return [*parts, _Part(escaped(source.data, f"{path}.data"))]
-        return parts + self._parts(source.content, f"{path}.content")
+        return parts + self._parts(source.content, f"{path}.content", _IN_DOCUMENT)
 
     def _note(self, block: _Block) -> None:
         if given(block.cache_control):
@@ -319,9 +360,10 @@ def _content(parts: Sequence[_Part]) -> list[Escaped]:
     return [b"[", *pieces[1:], b"]"]
 
 
-def _unknown(block: _Block, path: str, known: str) -> NoReturn:
+def _unknown(block: _Block, path: str, known: Sequence[str]) -> NoReturn:
     refuse(
         f"{path}.type",
-        f"blocks of type {block.type[:_MOST_SHOWN]!r} are not supported here; those that are: {known}",
+        f"blocks of type {block.type[:_MOST_SHOWN]!r} are not supported here; those that are:"
+        f" {', '.join(known)}",
         "unsupported_parameter",
     )

