@@ -12,6 +12,7 @@
     ├── MethodNotAllowed             405     method_not_allowed
     ├── AllAttemptsFailed            502/503/504/429   the code of the last attempt
     ├── Unavailable                  503     journal_unavailable | shutting_down | …
+    │   └── LedgerBehind             503     ledger_behind
     └── CallerGone                   499     caller_gone (nobody is left to read it)
 
 Each carries its HTTP status, a stable public code, the error type of OpenAI's contract, a message that
@@ -128,6 +129,12 @@ class Unavailable(GatewayError):
     status = 503
     code = "unavailable"
     type = "api_error"
+
+
+class LedgerBehind(Unavailable):
+    """What a budget has spent is not known until the ledger has caught up with an outage."""
+
+    code = "ledger_behind"
 
 
 class AllAttemptsFailed(GatewayError):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway.auth.header import BEARER, bearer_token, why_malformed
 from gateway.auth.keys import KEY_LENGTH, check_form
 from gateway.clock import Clock
-from gateway.errors import Unauthenticated, Unavailable
+from gateway.errors import LedgerBehind, Unauthenticated, Unavailable
 from gateway.values import Principal
 
 _log = logging.getLogger(__name__)
@@ -107,7 +107,8 @@ class KeyDirectory:
 
         Raises:
             Unauthenticated: missing_api_key, invalid_api_key, key_disabled or key_expired.
-            Unavailable: the key is not known here and the database fails; key_store_unavailable.
+            Unavailable: the key is not known here and the database fails; key_store_unavailable. Or
+                its budgets cannot be counted yet; ledger_behind.
         """
         principal = self.lookup(authorization_header)
         if principal is not None:
@@ -119,7 +120,8 @@ class KeyDirectory:
 
         Raises:
             Unauthenticated: invalid_api_key, key_disabled or key_expired.
-            Unavailable: the key is not known here and the database fails; key_store_unavailable.
+            Unavailable: the key is not known here and the database fails; key_store_unavailable. Or
+                its budgets cannot be counted yet; ledger_behind.
         """
         if not check_form(token):
             raise Unauthenticated(why_malformed(token))
@@ -167,6 +169,8 @@ class KeyDirectory:
             now = self._monotonic()
             entry = self._entries.get(digest)
             if entry is None or now >= entry.read_at + self._max_staleness:
+                if isinstance(fault.__cause__, LedgerBehind):
+                    raise fault.__cause__ from None  # the database answers: say what is missing
                 raise Unavailable(
                     "the API key cannot be checked: the gateway's database does not answer;"
                     " try again soon",

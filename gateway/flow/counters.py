@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable
 
 from gateway.clock import Clock
-from gateway.errors import Unavailable
+from gateway.errors import LedgerBehind
 from gateway.policies.budgets import bucket, window
 from gateway.store.database import Database
 from gateway.store.state import State
@@ -60,7 +60,7 @@ class Counters:
         """See that every budget of `principal` has its counter.
 
         Raises:
-            Unavailable: the ledger cannot be read.
+            Unavailable: the ledger cannot be read, or is behind.
         """
         now = self._clock.monotonic()
         for rule in principal.budgets:
@@ -93,7 +93,7 @@ class Counters:
         """What was charged and is not in the ledger, in picos; shipping stands still meanwhile.
 
         Raises:
-            Unavailable: memory does not hold all of it, as the database was away for very long.
+            LedgerBehind: memory does not hold all of it, as the database was away for very long.
         """
         total, done = 0, 0
         while outcomes := self._recent.oldest(_AT_A_TIME, skip=done):
@@ -102,10 +102,9 @@ class Counters:
             if len(outcomes) == _AT_A_TIME:
                 await asyncio.sleep(0)
         if self._recent.forgotten:
-            raise Unavailable(
+            raise LedgerBehind(
                 "the ledger is behind after an outage of its database, so that what this budget has"
                 " spent is not known yet; try again",
-                code="ledger_behind",
                 retry_after=5.0,
             )
         return total

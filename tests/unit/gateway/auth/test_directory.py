@@ -9,7 +9,7 @@ from typing_extensions import override
 from gateway.auth.directory import KeyDirectory
 from gateway.auth.keys import key_hash, new_key
 from gateway.clock import Clock
-from gateway.errors import Unauthenticated, Unavailable
+from gateway.errors import LedgerBehind, Unauthenticated, Unavailable
 from gateway.values import Principal
 
 PEPPER = bytes(range(32))
@@ -209,6 +209,17 @@ async def test_a_key_expires_while_it_is_remembered(
         await directory.authenticate(HEADER)
     assert caught.value.code == "key_expired"
     assert len(source.reads) == 1
+
+
+async def test_a_key_whose_budget_is_not_counted_yet_is_told_so(
+    directory: KeyDirectory, source: Source
+) -> None:
+    source.fault = LedgerBehind("the ledger is behind", retry_after=5.0)
+    with pytest.raises(LedgerBehind) as caught:
+        await directory.authenticate(HEADER)
+    assert (caught.value.code, caught.value.retry_after) == ("ledger_behind", 5.0)
+    source.fault = None
+    assert await directory.authenticate(HEADER) is CALLER
 
 
 async def test_a_failing_database_leaves_known_keys_served_until_max_staleness(
