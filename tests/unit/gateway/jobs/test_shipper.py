@@ -202,9 +202,10 @@ async def test_a_running_shipper_adopts_what_another_process_left(
     )
     running = asyncio.create_task(shipper.run())
     async with asyncio.timeout(10):
+        database.wrote.clear()  # before each look, so that no write after it is missed
         while await queries.generation(database, "lost") is None:
-            database.wrote.clear()
             await database.wrote.wait()
+            database.wrote.clear()
     shipper.stop()
     await running
     found = await queries.generation(database, "lost")
