@@ -7,7 +7,7 @@ from typing import Self
 from backends import BackendError, Finish
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.flow.answer import Answer
-from gateway.flow.attempt import Chosen, Walker, note_failure
+from gateway.flow.attempt import Attempt, Chosen, Walker, note_failure
 from gateway.flow.dialects import Encoder
 from gateway.flow.settle import (
     Counted,
@@ -173,7 +173,7 @@ class Admission:
         encoder = self.encoder
         prompt_bytes = self._ticket.request.prompt_bytes
         if encoder is None:
-            return counted(None, prompt_bytes, int)
+            return counted(None, prompt_bytes)
         return counted(encoder.usage, prompt_bytes, lambda: self._estimated(encoder))
 
     def _last(
@@ -225,29 +225,27 @@ class Admission:
         return Ending(result=result, status=seen, error_code=code, last=last, chosen=chosen)
 
     async def _settle(self, ending: Ending) -> None:
-        self._settled = True
         services, ticket = self._services, self._ticket
-        if ending.chosen is not None:
-            self._count_defects(ending.chosen, ending.result)
-        for failure in self.walker.failures:
-            if failure.malformed:
-                provider = failure.attempt.entry.candidate.endpoint.provider
-                where = (("model", ticket.plan.model), ("provider", provider))
-                services.metrics.add(metrics.MALFORMED, where, failure.malformed)
         outcome = outcome_of(ticket, ending, self.walker.failures, services.clock.now())
+        # Not before there is an outcome: what fails on the way to one is settled on leaving.
+        self._settled = True
+        for failure in self.walker.failures:
+            self._count_malformed(failure.attempt, failure.malformed)
+        chosen, encoder = ending.chosen, self.encoder
+        if chosen is not None:
+            self._count_malformed(chosen.attempt, chosen.reply.malformed)
+            unstated = encoder is not None and encoder.usage is None
+            if unstated and ending.result is Result.SUCCESS:
+                services.metrics.add(metrics.NO_USAGE, self._where(chosen.attempt))
         await settle(services, outcome, ticket.arrived)
 
-    def _count_defects(self, chosen: Chosen, result: Result) -> None:
-        """Count what was wrong with an answer that was relayed all the same."""
-        malformed, encoder = chosen.reply.malformed, self.encoder
-        unstated = result is Result.SUCCESS and encoder is not None and encoder.usage is None
-        if malformed or unstated:
-            provider = chosen.attempt.entry.candidate.endpoint.provider
-            where = (("model", self._ticket.plan.model), ("provider", provider))
-            if malformed:
-                self._services.metrics.add(metrics.MALFORMED, where, malformed)
-            if unstated:
-                self._services.metrics.add(metrics.NO_USAGE, where)
+    def _count_malformed(self, attempt: Attempt, events: int) -> None:
+        if events:
+            self._services.metrics.add(metrics.MALFORMED, self._where(attempt), events)
+
+    def _where(self, attempt: Attempt) -> metrics.Labels:
+        provider = attempt.entry.candidate.endpoint.provider
+        return (("model", self._ticket.plan.model), ("provider", provider))
 
 
 def _first(finishes: Sequence[Finish]) -> Finish | None:

@@ -61,13 +61,15 @@ class Counted(Struct, frozen=True):
     usage: Usage  # the same, as it is told to the caller
 
 
-def counted(usage: Usage | None, prompt_bytes: int, written: Callable[[], int]) -> Counted:
+def counted(
+    usage: Usage | None, prompt_bytes: int, written: Callable[[], int] | None = None
+) -> Counted:
     """Counts of an attempt: the provider's, if it stated any that can be, else an estimate.
 
     Args:
         usage: the provider's last statement.
         prompt_bytes: size of the request's JSON.
-        written: estimates the answer's tokens; asked only where that is needed.
+        written: estimates the answer's tokens, if there are any; asked only where that is needed.
     """
     if usage is not None:
         try:
@@ -75,7 +77,7 @@ def counted(usage: Usage | None, prompt_bytes: int, written: Callable[[], int]) 
         except InconsistentUsage as error:
             if error.repaired is not None:
                 return _as_told(error.repaired, min(usage.reasoning, error.repaired.output))
-    return _as_told(estimate(prompt_bytes, written()), 0)
+    return _as_told(estimate(prompt_bytes, written() if written is not None else 0), 0)
 
 
 def _as_told(quantities: Quantities, reasoning: int) -> Counted:
@@ -94,7 +96,7 @@ def failed_record(ticket: Ticket, failure: Failure) -> AttemptRecord:
     """The entry of an attempt that delivered nothing."""
     error = failure.error
     if failure.usage is not None or _may_be_billed(error):
-        consumed = counted(failure.usage, ticket.request.prompt_bytes, int)
+        consumed = counted(failure.usage, ticket.request.prompt_bytes)
     else:
         consumed = Counted(_NOTHING, 0, Basis.MEASURED, Usage(prompt=0, completion=0))
     return record(

@@ -1,6 +1,7 @@
 """The end of a request: settled once on every exit, charged exactly, journaled before the last byte."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from msgspec import Raw
@@ -17,6 +18,7 @@ from backends.errors import (
     UpstreamTimeout,
 )
 from backends.openai_compat.failures import classify_event
+from gateway.flow import settle
 from gateway.telemetry import metrics
 from gateway.usage.lines import Open, Progress
 from gateway.values import Basis, Outcome, Result
@@ -236,6 +238,24 @@ async def test_a_fault_of_the_gateway_is_settled_and_masked(
     assert outcome.generation_id in exchange.error["message"]
     assert b"KeyError" not in exchange.sent
     assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+async def test_what_fails_while_it_is_settled_is_settled_as_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    makes, broken = settle.outcome_of, iter([True])
+
+    def breaking(*args: Any) -> Outcome:
+        if next(broken, False):
+            raise ZeroDivisionError
+        return makes(*args)
+
+    monkeypatch.setattr("gateway.flow.admit.outcome_of", breaking)
+    gateway = rig()
+    gateway.script("a", GOOD)
+    await gateway.ask(chat())
+    outcome = assert_settled_once(gateway, ZERO)
+    assert (outcome.result, outcome.error_code) == (Result.FAILED, "internal_error")
 
 
 async def begun(gateway: Rig, body: bytes) -> tuple[FakeExchange, "asyncio.Task[None]"]:
