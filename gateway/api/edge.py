@@ -24,7 +24,7 @@ from uvicorn.server import ServerState
 
 from gateway.api.deadline import Deadline
 from gateway.api.exchange import NativeExchange, too_large
-from gateway.api.head import NativeHead, head_too_large, origin_form, refusal, size
+from gateway.api.head import NativeHead, head_size, head_too_large, origin_form, refusal
 from gateway.errors import (
     CallerGone,
     GatewayError,
@@ -247,7 +247,7 @@ class EdgeProtocol(HttpToolsProtocol):
     @override
     def on_headers_complete(self) -> None:
         most = self.limits.max_head_bytes
-        if self._head_size > most and size(self.url, self.headers) > most:
+        if self._head_size > most and head_size(self.url, self.headers) > most:
             raise head_too_large(self.limits)
         method = self.parser.get_method()
         if method == b"CONNECT":

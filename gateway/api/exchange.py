@@ -8,7 +8,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from gateway.api.head import NativeHead, lines
+from gateway.api.head import NativeHead, header_lines
 from gateway.errors import BodyTooLarge, CallerGone, GatewayError
 from gateway.settings import ServerSettings
 from gateway.values import Exchange
@@ -139,7 +139,7 @@ class NativeExchange(Exchange):
         protocol = self._protocol
         defaults = protocol.server_state.default_headers  # a new list each second, for the date
         if defaults is not protocol.defaults:
-            protocol.defaults, protocol.default_lines = defaults, lines(defaults)
+            protocol.defaults, protocol.default_lines = defaults, header_lines(defaults)
         self._chunked = False
         framing = b""
         if length is not None:

@@ -59,7 +59,7 @@ def origin_form(target: bytes) -> bytes:
     return path + b"?" + query if query else path
 
 
-def size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
+def head_size(url: bytes, headers: list[tuple[bytes, bytes]]) -> int:
     """About the bytes of a head whose target and headers are these."""
     return len(url) + sum(len(name) + len(value) + 4 for name, value in headers)
 
@@ -82,10 +82,10 @@ def refusal(
     body = error_body(error)
     own = b"x-generation-id: %b\r\nx-request-id: %b\r\n" % (identity, identity)
     framing = b"content-length: %d\r\nconnection: close\r\n\r\n" % len(body)
-    head = STATUS_LINE[error.status] + lines(default_headers) + error_header_lines(error)
+    head = STATUS_LINE[error.status] + header_lines(default_headers) + error_header_lines(error)
     return head + own + framing + body
 
 
-def lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Headers as they stand in a head."""
     return b"".join([b"%b: %b\r\n" % pair for pair in headers])

@@ -15,9 +15,8 @@ Value = TypeVar("Value")
 
 ABSENT = Raw(b"")  # a default, as `Raw | None` would take nothing but null
 _decode_text = msgspec.json.Decoder(str).decode
-_is_tool_name = re.compile(
-    "[a-zA-Z0-9_-]{1,128}"
-).fullmatch  # Anthropic's tool use guide, 2026-11-22
+# Anthropic's tool use guide, read 2026-11-22.
+_is_tool_name = re.compile("[a-zA-Z0-9_-]{1,128}").fullmatch
 _CHUNK = 1 << 16  # bytes: what is decoded only to be checked stays in the processor's cache
 
 

@@ -16,9 +16,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.vllm)
-            item.add_marker(
-                pytest.mark.timeout(420)
-            )  # the first one waits for the servers to start
+            # The first one waits for the servers to start.
+            item.add_marker(pytest.mark.timeout(420))
     items.sort(key=lambda item: item.path == HERE / "test_vllm_last.py")
 
 

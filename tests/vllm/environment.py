@@ -111,9 +111,8 @@ def _make(folder: Path) -> None:
     _say(f"building vLLM {VERSION} for CPUs in {folder}")
     _say("once: about 0.5 GB to download, 2.5 GB of disk, one to four minutes")
     began = time.monotonic()
-    if (
-        folder.exists()
-    ):  # moved first: half removed and without its stamp, it would not be known as ours
+    if folder.exists():
+        # Moved first: half removed and without its stamp, it would not be known as ours.
         old = folder.with_name(f"{folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
