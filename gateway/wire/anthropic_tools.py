@@ -178,12 +178,14 @@ class Calls:
         """Why the calls of an answer that has ended cannot be told as they stand, if they cannot.
 
         Args:
-            cut: the answer was cut at its cap, and so the arguments of a call may be.
+            cut: the answer was cut at its cap, and so a call may be.
         """
+        if cut:
+            return None
         for call in self._calls.values():
             if not call.name:
                 return BadReply("a tool call without a name")
-            if not cut and call.parsed() is None:
+            if call.parsed() is None:
                 return _no_object()
         return None
 
@@ -235,6 +237,8 @@ class Calls:
         for call in self._calls.values():
             if call.started:
                 continue
+            if not call.name and ended:
+                continue  # cut before it had one
             if not call.name or not (ended or self._open is None or self._open.complete):
                 return
             call.started = True

@@ -371,6 +371,16 @@ def test_a_call_that_the_output_cap_cut_is_left_out_of_a_whole_answer() -> None:
     assert answer["stop_reason"] == "max_tokens"
 
 
+def test_a_call_that_the_output_cap_cut_before_its_name_is_left_out() -> None:
+    first = tool(0, id="a", name="f", arguments='{"x":1}')
+    encoder = StreamEncoder(**NAMED)  # type: ignore[arg-type] # a mixed mapping
+    encoder.encode([first, tool(1, id="b"), Finish(0, "length", "length")])
+    assert encoder.fault is None
+    answer = both([first, tool(1, id="b"), Finish(0, "length", "length")])
+    assert calls(answer) == [("a", "f", {"x": 1})]
+    assert answer["stop_reason"] == "max_tokens"
+
+
 def test_a_call_that_the_output_cap_cut_is_told_in_a_stream_as_far_as_it_came() -> None:
     cut = Finish(0, "length", "length")
     told = events(stream([tool(0, id="a", name="f", arguments='{"x'), cut]))
