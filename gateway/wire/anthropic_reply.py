@@ -21,9 +21,10 @@ import msgspec
 
 from backends import Event, Finish, Piece, Text, Usage
 from backends.errors import BadReply
-from gateway.values import Basis, UsageView
+from gateway.values import UsageView
 from gateway.wire import tool_ids
 from gateway.wire.anthropic_tools import Calls, ToolCall, fragments
+from gateway.wire.costs import cost_members
 
 _json = msgspec.json.Encoder().encode
 _TAIL = b'"}}\n\n'
@@ -48,22 +49,17 @@ def generation_id(message: str) -> str:
 
 
 def usage_json(view: UsageView) -> bytes:
-    """The `usage` object: Anthropic's fields, and `cost` as in OpenAI's dialect.
+    """The `usage` object: Anthropic's fields, and what it cost.
 
-    `input_tokens` leaves out what was read from or written to a cache. `cost` is what the caller's
-    team is charged, as an exact decimal number.
+    `input_tokens` leaves out what was read from or written to a cache.
     """
     usage = view.usage
     written = usage.cache_write + usage.cache_write_1h
-    estimated = b',"estimated":true' if view.basis is Basis.ESTIMATED else b""
-    foreign = (
-        b"" if view.cost.currency == "USD" else b',"cost_currency":%b' % _json(view.cost.currency)
-    )
     return (
         b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,'
         b'"cache_creation":{"ephemeral_5m_input_tokens":%d,"ephemeral_1h_input_tokens":%d},'
         b'"output_tokens":%d,"output_tokens_details":{"thinking_tokens":%d},'
-        b'"service_tier":"standard","cost":%b%b,"is_byok":false%b}'
+        b'"service_tier":"standard",%b}'
     ) % (
         usage.prompt - usage.cached - written,
         written,
@@ -72,9 +68,7 @@ def usage_json(view: UsageView) -> bytes:
         usage.cache_write_1h,
         usage.completion,
         usage.reasoning,
-        view.cost.decimal_string().encode(),
-        foreign,
-        estimated,
+        cost_members(view),
     )
 
 

@@ -12,7 +12,8 @@ from msgspec import Raw, Struct
 
 from backends import Event, Finish, Piece, Text, Usage
 from backends.errors import BadReply
-from gateway.values import Basis, UsageView
+from gateway.values import UsageView
+from gateway.wire.costs import cost_members
 
 _json = msgspec.json.Encoder().encode
 _TEXT_TAIL = b'"},"finish_reason":null}]}\n\n'
@@ -22,29 +23,20 @@ KEEP_ALIVE = b": TIDEGATE PROCESSING\n\n"  # a comment: event-stream clients ski
 
 
 def usage_json(view: UsageView) -> bytes:
-    """The `usage` object: OpenAI's fields, and OpenRouter's `cost` with its parts.
-
-    `cost` is what the caller's team is charged, as an exact decimal number.
-    """
+    """The `usage` object: OpenAI's fields, and what it cost."""
     usage = view.usage
-    estimated = b',"estimated":true' if view.basis is Basis.ESTIMATED else b""
-    foreign = (
-        b"" if view.cost.currency == "USD" else b',"cost_currency":%b' % _json(view.cost.currency)
-    )
     return (
-        b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"cost":%b%b,"is_byok":false,'
+        b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,%b,'
         b'"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d},'
-        b'"completion_tokens_details":{"reasoning_tokens":%d}%b}'
+        b'"completion_tokens_details":{"reasoning_tokens":%d}}'
     ) % (
         usage.prompt,
         usage.completion,
         usage.prompt + usage.completion,
-        view.cost.decimal_string().encode(),
-        foreign,
+        cost_members(view),
         usage.cached,
         usage.cache_write + usage.cache_write_1h,
         usage.reasoning,
-        estimated,
     )
 
 
