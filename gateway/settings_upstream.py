@@ -4,13 +4,50 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from backends import KINDS, Exemptions, Proxy, Secret, TlsFiles, client_context
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(gt=0)]
 Price = Annotated[str, Field(pattern=r"^\d+(\.\d{1,6})?$")]
+
+
+def _checked_url(value: str) -> str:
+    """An address of an upstream, without the slash at its end.
+
+    Raises:
+        ValueError: it is none.
+    """
+    url = urlsplit(value)
+    try:
+        port_fits = url.port is None or url.port > 0
+    except ValueError:
+        port_fits = False
+    if url.scheme not in {"http", "https"} or not url.hostname or not port_fits:
+        raise ValueError("must be an http:// or https:// address with a host")
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("must not hold a user, a password, a query or a fragment")
+    return value.rstrip("/")
+
+
+def _checked_key(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("must be a non-empty key of printable characters without spaces")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_checked_url)]
+Credential = Annotated[SecretStr, AfterValidator(_checked_key)]
 
 
 class Section(BaseModel):
@@ -143,8 +180,8 @@ class ProviderSettings(Section):
         pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$",
         description="What callers see; the kind unless set.",
     )
-    base_url: str | None = Field(None, description="Where it is, if not at its public address.")
-    api_key: SecretStr = Field(description="The credential there; use `${VARIABLE}`.")
+    base_url: Address | None = Field(None, description="Where it is, if not at its public address.")
+    api_key: Credential = Field(description="The credential there; use `${VARIABLE}`.")
     models: tuple[str, ...] | None = Field(
         None, description="Canonical models to serve from it; all that it lists unless set."
     )
@@ -157,16 +194,6 @@ class ProviderSettings(Section):
     def address(self) -> str:
         """Where it is."""
         return self.base_url or KINDS[self.kind].base_url or ""
-
-    @field_validator("base_url")
-    @classmethod
-    def _http(cls, value: str | None) -> str | None:
-        return None if value is None else checked_url(value)
-
-    @field_validator("api_key")
-    @classmethod
-    def _not_empty(cls, value: SecretStr) -> SecretStr:
-        return _checked_key(value)
 
 
 class EndpointSettings(Section):
@@ -181,13 +208,13 @@ class EndpointSettings(Section):
     kind: Literal["openai_compat", "vllm", "moonshot", "novita"] = Field(
         "openai_compat", description="Which wire it speaks."
     )
-    base_url: str = Field(description="Where it is, up to and without `/chat/completions`.")
+    base_url: Address = Field(description="Where it is, up to and without `/chat/completions`.")
     model: str = Field(min_length=1, description="What the endpoint calls the model.")
     serves: str = Field(
         pattern=r"^[a-z0-9._~-]+/[A-Za-z0-9._:-]+$",
         description="The canonical model, such as `moonshotai/kimi-k2.6`.",
     )
-    api_key: SecretStr | None = Field(None, description="The credential there; use `${VARIABLE}`.")
+    api_key: Credential | None = Field(None, description="The credential there; use `${VARIABLE}`.")
     price: PriceSettings = Field(
         description="What it costs. Required: nothing is priced at zero by default."
     )
@@ -215,41 +242,6 @@ class EndpointSettings(Section):
         """Where it is."""
         return self.base_url
 
-    @field_validator("base_url")
-    @classmethod
-    def _http(cls, value: str) -> str:
-        return checked_url(value)
-
-    @field_validator("api_key")
-    @classmethod
-    def _not_empty(cls, value: SecretStr | None) -> SecretStr | None:
-        return None if value is None else _checked_key(value)
-
 
 def _text(path: Path | None) -> str | None:
     return None if path is None else str(path)
-
-
-def checked_url(value: str) -> str:
-    """An address of an upstream, without the slash at its end.
-
-    Raises:
-        ValueError: it is none.
-    """
-    url = urlsplit(value)
-    try:
-        port_fits = url.port is None or url.port > 0
-    except ValueError:
-        port_fits = False
-    if url.scheme not in {"http", "https"} or not url.hostname or not port_fits:
-        raise ValueError("must be an http:// or https:// address with a host")
-    if url.username or url.password or url.query or url.fragment:
-        raise ValueError("must not hold a user, a password, a query or a fragment")
-    return value.rstrip("/")
-
-
-def _checked_key(value: SecretStr) -> SecretStr:
-    text = value.get_secret_value()
-    if not text or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be a non-empty key of printable characters without spaces")
-    return value
