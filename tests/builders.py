@@ -13,6 +13,17 @@ from pricing import Catalogue, Money, own_card
 MODEL = "moonshotai/kimi-k2.6"
 END = Finish(0, "stop", "stop")
 USAGE = Usage(prompt=10, completion=5)
+# An endpoint as settings have it.
+OWN_ENDPOINT: dict[str, Any] = {
+    "id": "own/kimi",
+    "provider": "own",
+    "base_url": "https://own.example/v1",
+    "model": "kimi",
+    "serves": "moonshotai/kimi-k2.6",
+    "price": {"input": "0.1", "output": "0.5"},
+    "context_length": 1000,
+    "max_output": 100,
+}
 
 
 def candidate(

@@ -21,22 +21,12 @@ from backends.http import Response
 from gateway import app
 from gateway.clock import SystemClock
 from gateway.settings import check
+from tests.builders import OWN_ENDPOINT
 from tests.contract.http.certificates import Authority
 from tests.fakes.gateway_process import GatewayProcess
 from tests.fakes.proxy import TunnelScript
 from tests.fakes.raw_server import Peer, serve
 from tests.fakes.wire import connect, post
-
-ENDPOINT: dict[str, Any] = {
-    "id": "own/kimi",
-    "provider": "own",
-    "base_url": "https://own.example/v1",
-    "model": "kimi",
-    "serves": "moonshotai/kimi-k2.6",
-    "price": {"input": "0.1", "output": "0.5"},
-    "context_length": 1000,
-    "max_output": 100,
-}
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +55,7 @@ async def read(client: HttpClient, origin: Origin) -> bytes:
 
 
 def built(endpoint: dict[str, Any], upstream: dict[str, Any]) -> HttpClient:
-    settings = check({"endpoints": [{**ENDPOINT, **endpoint}], "upstream": upstream})
+    settings = check({"endpoints": [{**OWN_ENDPOINT, **endpoint}], "upstream": upstream})
     return app.upstream_client(settings, SystemClock())
 
 
@@ -147,7 +137,7 @@ async def test_refusing_proxy_is_in_the_log_by_name_and_without_its_password(
     async with serve(refusing) as proxy:
         where = f"127.0.0.1:{proxy.origin.port}"
         upstream = {"proxy": f"http://user:s3cret@{where}"}
-        settings = {"endpoints": [ENDPOINT], "upstream": upstream}
+        settings = {"endpoints": [OWN_ENDPOINT], "upstream": upstream}
         async with GatewayProcess(tmp_path, settings) as gateway:
             key = await gateway.first_key()
             await gateway.start()

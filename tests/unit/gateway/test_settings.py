@@ -9,17 +9,8 @@ from pydantic import ValidationError
 
 from gateway.errors import ConfigurationError
 from gateway.settings import check, known_providers, load
+from tests.builders import OWN_ENDPOINT
 
-ENDPOINT = {
-    "id": "own/kimi",
-    "provider": "own",
-    "base_url": "http://127.0.0.1:8000/v1",
-    "model": "kimi",
-    "serves": "moonshotai/kimi-k2.6",
-    "price": {"input": "0.1", "output": "0.5"},
-    "context_length": 1000,
-    "max_output": 100,
-}
 PROVIDER = {"kind": "moonshot", "api_key": "sk-1"}
 
 
@@ -130,7 +121,7 @@ def test_a_misspelt_variable_is_a_fault(
 
 
 def changed(**fields: Any) -> dict[str, Any]:
-    return {"endpoints": [{**ENDPOINT, **fields}]}
+    return {"endpoints": [{**OWN_ENDPOINT, **fields}]}
 
 
 URL = "must be an http:// or https:// address with a host"
@@ -175,7 +166,7 @@ TWICE = "endpoint id 'own/kimi' is there more than once"
             changed(price={"input": "0.1234567", "output": "1"}),
             rf"endpoints[0].price.input: '0.1234567' {FORM} (^\d+(\.\d{{1,6}})?$)",
         ),
-        ({"endpoints": [ENDPOINT, ENDPOINT]}, TWICE),
+        ({"endpoints": [OWN_ENDPOINT, OWN_ENDPOINT]}, TWICE),
         (
             {"providers": [PROVIDER], "upstream": {"tls": {"ca_file": "/nowhere/ca.pem"}}},
             "upstream.tls.ca_file: there is no file /nowhere/ca.pem",

@@ -11,17 +11,8 @@ import yaml
 from backends import Origin
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings, check, load
+from tests.builders import OWN_ENDPOINT
 
-ENDPOINT: dict[str, Any] = {
-    "id": "own/kimi",
-    "provider": "own",
-    "base_url": "https://own.example/v1",
-    "model": "kimi",
-    "serves": "moonshotai/kimi-k2.6",
-    "price": {"input": "0.1", "output": "0.5"},
-    "context_length": 1000,
-    "max_output": 100,
-}
 PROVIDER = {"kind": "moonshot", "api_key": "sk-1"}
 URL = (
     "must be an address such as http://proxy.example:3128, with a user and a password before the"
@@ -110,7 +101,7 @@ def test_variable_that_fits_nothing_is_told(tmp_path: Path, variable: str, line:
             "upstream.tls.key_file: is of no use without 'certificate_file'",
         ),
         (
-            {"endpoints": [{**ENDPOINT, "tls": CA}]},
+            {"endpoints": [{**OWN_ENDPOINT, "tls": CA}]},
             "endpoints[0].tls.ca_file: there is no file /nowhere/ca.pem",
         ),
         (
@@ -151,8 +142,8 @@ def test_upstreams_with_files_of_their_own_are_told_apart(authorities: str) -> N
         {
             "providers": [{**PROVIDER, "tls": own}],
             "endpoints": [
-                {**ENDPOINT, "tls": own},
-                {**ENDPOINT, "id": "b", "base_url": "https://own.example:8443/v1"},
+                {**OWN_ENDPOINT, "tls": own},
+                {**OWN_ENDPOINT, "id": "b", "base_url": "https://own.example:8443/v1"},
             ],
         }
     )
@@ -165,8 +156,8 @@ def test_upstreams_with_files_of_their_own_are_told_apart(authorities: str) -> N
 
 
 def test_one_host_and_port_cannot_have_two_kinds_of_files(authorities: str) -> None:
-    first = {**ENDPOINT, "tls": {"ca_file": authorities}}
-    second = {**ENDPOINT, "id": "b", "base_url": "https://own.example:443/other"}
+    first = {**OWN_ENDPOINT, "tls": {"ca_file": authorities}}
+    second = {**OWN_ENDPOINT, "id": "b", "base_url": "https://own.example:443/other"}
     assert faults({"endpoints": [first, second]}) == (
         (
             "endpoints[1].tls: must be the same as endpoints[0].tls, which is of the same host and"
@@ -176,7 +167,7 @@ def test_one_host_and_port_cannot_have_two_kinds_of_files(authorities: str) -> N
 
 
 def test_files_for_plain_http_are_refused(authorities: str) -> None:
-    row = {**ENDPOINT, "base_url": "http://own.example/v1", "tls": {"ca_file": authorities}}
+    row = {**OWN_ENDPOINT, "base_url": "http://own.example/v1", "tls": {"ca_file": authorities}}
     assert faults({"endpoints": [row]}) == (
         "endpoints[0].tls: is of no use at an address that begins with http://",
     )
