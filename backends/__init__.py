@@ -14,14 +14,19 @@ from backends.http import ClientLimits, HttpClient
 from backends.http_dial import Dialer
 from backends.http_proxy import Exemptions, Proxy
 from backends.http_tls import TlsFault, TlsFiles, client_context
+from backends.profiles import Profile, profile_of
 from backends.registry import KINDS, open_backends
 from backends.secret import Secret
 from backends.values import (
+    EFFORTS,
+    MODE_FIELDS,
+    UNASKED,
     Call,
     Deadlines,
     Endpoint,
     Event,
     Finish,
+    Mode,
     Origin,
     Piece,
     Text,
@@ -29,7 +34,10 @@ from backends.values import (
 )
 
 __all__ = [
+    "EFFORTS",
     "KINDS",
+    "MODE_FIELDS",
+    "UNASKED",
     "Backend",
     "BackendError",
     "BadReply",
@@ -46,8 +54,10 @@ __all__ = [
     "Exemptions",
     "Finish",
     "HttpClient",
+    "Mode",
     "Origin",
     "Piece",
+    "Profile",
     "Proxy",
     "Reply",
     "Secret",
@@ -58,4 +68,5 @@ __all__ = [
     "Usage",
     "client_context",
     "open_backends",
+    "profile_of",
 ]

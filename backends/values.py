@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Raw, Struct
 
+from backends.profiles import UNKNOWN, Profile
 from backends.secret import Secret
 
 
@@ -54,6 +55,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     `extra_fields` are request fields outside the adapter's table that this endpoint is known to take;
     the rest of a caller's unknown fields are not sent. `cache_isolation` says who may share cached
     prompt prefixes at a vLLM server: a `team`, an `organisation`, or all (`none`); other kinds ignore it.
+    `account` names our account at the provider: endpoints of one account share its limits, its money and
+    its keys. `spare_keys` are further keys of that account, for when the first is refused: no capacity.
+    `reaches` and `max_price` are for aggregators: the hosts that one may use (empty: any), and the most
+    that these may take, as decimal strings per million tokens of prompt and of output. `local` endpoints
+    may be at private addresses.
     """
 
     id: str  # "novita/moonshotai/kimi-k2.6": unique in the process
@@ -69,6 +75,32 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     cache_isolation: str = "team"
     native_non_stream: bool = False  # ask for whole replies rather than collecting a stream
     sandbox: bool = False
+    profile: Profile = UNKNOWN
+    account: str = ""
+    spare_keys: tuple[Secret, ...] = ()
+    local: bool = False
+    reaches: tuple[str, ...] = ()
+    max_price: tuple[str, str] | None = None
+
+
+class Mode(Struct, frozen=True):
+    """How much a model is to think before it answers; None leaves that to the model.
+
+    Attributes:
+        thinking: whether it thinks at all. An `effort` or a `max_tokens` implies that it does.
+        effort: one of `EFFORTS`.
+        max_tokens: tokens that it may think, as a wish: no Kimi model has such a limit of its own.
+        exclude: whether the caller does not want to be sent the reasoning. It is paid for all the same.
+    """
+
+    thinking: bool | None = None
+    effort: str | None = None
+    max_tokens: int | None = None
+    exclude: bool = False
+
+
+EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
+UNASKED = Mode()
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -83,6 +115,11 @@ class Call(Struct, frozen=True, kw_only=True):
         tenant: an opaque, stable pseudonym of the team, for fairness and cache isolation; never sent
             upstream as it is. Empty: nobody's in particular.
         organisation: the same of the team's organisation.
+        mode: how much the model is to think. The fields that said so (`MODE_FIELDS`) are in `fields` too,
+            and never forwarded: the adapter writes the endpoint's own.
+        zdr: only hosts that retain nothing may be reached; told to aggregators.
+        no_training: only hosts that do not collect what they are sent; told to aggregators.
+        via: gateways that the request came through, for the header against loops; empty: none.
     """
 
     fields: Mapping[str, Raw]
@@ -91,6 +128,15 @@ class Call(Struct, frozen=True, kw_only=True):
     request_id: str
     tenant: str = ""
     organisation: str = ""
+    mode: Mode = UNASKED
+    zdr: bool = False
+    no_training: bool = False
+    via: str = ""
+
+
+# The fields in which a caller says how much a model is to think. `chat_template_kwargs` is not among
+# them: only its members `thinking` and `enable_thinking` are read, and taken out where it goes on.
+MODE_FIELDS = frozenset({"thinking", "reasoning", "reasoning_effort", "include_reasoning"})
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

@@ -28,8 +28,56 @@ class BudgetRule(Struct, frozen=True):
     period: str
 
 
+class Preferences(Struct, frozen=True):
+    """What a caller asks of the endpoints that may serve it: OpenRouter's `provider` object.
+
+    Attributes:
+        require_parameters: only endpoints that take everything that the request says.
+        zdr: only endpoints with evidence that they retain nothing.
+        no_training: only endpoints that neither train on what they are sent nor keep it
+            (`data_collection: deny`).
+    """
+
+    require_parameters: bool = False
+    zdr: bool = False
+    no_training: bool = False
+
+
+NO_PREFERENCES = Preferences()
+
+
+class DataPolicy(Struct, frozen=True, kw_only=True):
+    """What an endpoint, with our credential there, does with what it is sent; None is not known.
+
+    Unknown counts as "retains and trains". So does a fact whose `valid_until` has passed.
+
+    Attributes:
+        trains: whether it may train on prompts or answers.
+        retains: whether it keeps them beyond the request.
+        retention_days: for how long, where it says so.
+        region: where they are processed, as the source has it.
+        source: what says so: a document or an agreement.
+        date: when that was read, ISO 8601.
+        valid_until: the last day on which it may be relied upon, ISO 8601.
+    """
+
+    trains: bool | None = None
+    retains: bool | None = None
+    retention_days: int | None = None
+    region: str | None = None
+    source: str | None = None
+    date: str | None = None
+    valid_until: str | None = None
+
+
+UNKNOWN_POLICY = DataPolicy()
+
+
 class Principal(Struct, frozen=True, kw_only=True):
-    """Who is calling: a compiled snapshot of key, team and organisation."""
+    """Who is calling: a compiled snapshot of key, team and organisation.
+
+    `zdr` and `no_training` are the strictest of what key and team ask for, as in `Preferences`.
+    """
 
     key_id: str
     key_name: str
@@ -39,6 +87,8 @@ class Principal(Struct, frozen=True, kw_only=True):
     budgets: tuple[BudgetRule, ...] = ()
     disabled: bool = False
     expires_at: float | None = None
+    zdr: bool = False
+    no_training: bool = False
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -53,6 +103,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     context_length: int
     max_output: int
     default_output: int
+    policy: DataPolicy = UNKNOWN_POLICY
 
 
 class EndpointHealth(Struct, frozen=True):

@@ -150,6 +150,9 @@ class Walker:
             request_id=request_id,
             tenant=principal.team_id,
             organisation=principal.organisation_id,
+            mode=request.mode,
+            zdr=principal.zdr or request.preferences.zdr,
+            no_training=principal.no_training or request.preferences.no_training,
         )
         reply = await self._backends[endpoint.kind].open(call, endpoint, timeout=left)
         self.reply = reply

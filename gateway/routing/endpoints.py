@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from backends import Deadlines, Endpoint, Secret
+from backends import Deadlines, Endpoint, Secret, profile_of
 from gateway.errors import ConfigurationError
 from gateway.settings import Settings
 from gateway.settings_upstream import EndpointSettings, ProviderSettings, TimeoutSettings
@@ -58,6 +58,8 @@ def _known(
             max_connections=provider.max_connections,
             max_output=offer.max_output,
             sandbox=provider.sandbox,
+            profile=profile_of(offer.model),
+            account=name,
         )
         candidate = Candidate(
             endpoint=endpoint,
@@ -91,6 +93,8 @@ def _own(row: EndpointSettings, total: float) -> Candidate:
         cache_isolation=row.cache_isolation,
         native_non_stream=row.native_non_stream,
         sandbox=row.sandbox,
+        profile=profile_of(row.serves),
+        account=row.id,
     )
     return Candidate(
         endpoint=endpoint,

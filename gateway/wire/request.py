@@ -11,7 +11,9 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Raw, Struct
 
+from backends import UNASKED, Mode
 from gateway.errors import InvalidRequest
+from gateway.values import NO_PREFERENCES, Preferences
 
 _MAX_NAME = 256
 MAX_TOKENS = 100_000_000
@@ -58,6 +60,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         body: the whole body, as it came.
         media: whether the prompt holds media, where the dialect's reader knows.
         dropped: what of the request the dialect's reader left out, under the caller's names.
+        mode: how much the model is to think.
+        preferences: what is asked of the endpoints.
     """
 
     model: str
@@ -70,6 +74,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     body: bytes | bytearray
     media: bool | None = None
     dropped: tuple[str, ...] = ()
+    mode: Mode = UNASKED
+    preferences: Preferences = NO_PREFERENCES
 
     @property
     def refers_to_media(self) -> bool:
