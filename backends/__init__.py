@@ -4,6 +4,7 @@ from backends.base import Backend, Reply
 from backends.errors import (
     BackendError,
     BadReply,
+    BadToolCall,
     Blame,
     ConnectFailed,
     ConnectionLost,
@@ -11,11 +12,16 @@ from backends.errors import (
     UpstreamTimeout,
 )
 from backends.http import ClientLimits, HttpClient
+from backends.http_addresses import address_fault
 from backends.http_dial import Dialer
 from backends.http_proxy import Exemptions, Proxy
 from backends.http_tls import TlsFault, TlsFiles, client_context
-from backends.profiles import Profile, profile_of
-from backends.registry import KINDS, open_backends
+from backends.litellm import LitellmPlan, LitellmRow, LitellmWorker
+from backends.litellm import fault_of as litellm_fault
+from backends.openai_compat import THINKING_SWITCHES
+from backends.profiles import PROFILES, Profile, profile_of
+from backends.registry import KINDS, open_backends, unsupported
+from backends.rotation import rotating
 from backends.secret import Secret
 from backends.values import (
     EFFORTS,
@@ -37,10 +43,13 @@ __all__ = [
     "EFFORTS",
     "KINDS",
     "MODE_FIELDS",
+    "PROFILES",
+    "THINKING_SWITCHES",
     "UNASKED",
     "Backend",
     "BackendError",
     "BadReply",
+    "BadToolCall",
     "Blame",
     "Call",
     "ClientLimits",
@@ -54,6 +63,9 @@ __all__ = [
     "Exemptions",
     "Finish",
     "HttpClient",
+    "LitellmPlan",
+    "LitellmRow",
+    "LitellmWorker",
     "Mode",
     "Origin",
     "Piece",
@@ -66,7 +78,11 @@ __all__ = [
     "TlsFiles",
     "UpstreamTimeout",
     "Usage",
+    "address_fault",
     "client_context",
+    "litellm_fault",
     "open_backends",
     "profile_of",
+    "rotating",
+    "unsupported",
 ]

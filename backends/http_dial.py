@@ -10,6 +10,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from backends.errors import AddressRefused
+from backends.http_addresses import allowed, literal
 from backends.http_connection import Connection
 from backends.http_proxy import Exemptions, Proxy, Tunnel
 from backends.http_tls import TlsFiles, client_context
@@ -126,13 +128,16 @@ class Opening:
         Raises:
             OSError: name, route or TLS.
             ValueError: the name cannot be looked up.
+            AddressRefused: all that it means are addresses that may not be dialled.
             ConnectFailed: the proxy refused.
         """
         origin, proxy = self._route.origin, self._route.proxy
         if proxy is not None:
             return await self._through(proxy, make())
         self.doing = f"looking {origin.host} up"
-        sock = await self._connected(await self._addresses(origin.host, origin.port))
+        found = await self._addresses(origin.host, origin.port)
+        # These very addresses are dialled next: nothing is looked up again in between.
+        sock = await self._connected(_checked(origin.host, found, local=origin.local))
         tls = self._route.tls
         if tls is not None:
             self.doing = "TLS handshake"
@@ -144,11 +149,15 @@ class Opening:
     async def _through(self, proxy: Proxy, connection: Connection) -> Connection:
         """Via a proxy: its tunnel first, and the origin's TLS inside it."""
         origin, tls, proxy_tls = self._route.origin, self._route.tls, self._route.proxy_tls
+        if (address := literal(origin.host)) is not None:  # a name is the proxy's to look up
+            _checked(origin.host, [(0, (address,))], local=origin.local)
         transport: asyncio.Transport | None = None
         loop = self._loop
         try:
             self.doing = f"looking the proxy {proxy} up"
-            sock = await self._connected(await self._addresses(proxy.host, proxy.port))
+            found = await self._addresses(proxy.host, proxy.port)
+            # The operator's own, so it may be anywhere but where clouds keep credentials.
+            sock = await self._connected(_checked(proxy.host, found, local=True))
             self.doing = f"waiting for the proxy {proxy}"
             transport, tunnel = await loop.create_connection(
                 lambda: Tunnel(proxy, origin.host, origin.port, loop),
@@ -266,6 +275,13 @@ def _alternating(addresses: Sequence[Address]) -> Sequence[Address]:
     others = [address for address in addresses if address[0] != addresses[0][0]]
     pairs = zip_longest(preferred, others)
     return [address for pair in pairs for address in pair if address is not None]
+
+
+def _checked(host: str, addresses: Sequence[Address], *, local: bool) -> Sequence[Address]:
+    try:
+        return allowed(host, addresses, local=local)
+    except ValueError as refused:
+        raise AddressRefused(str(refused)) from None
 
 
 def _close(task: "asyncio.Task[socket.socket]") -> None:

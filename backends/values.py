@@ -15,11 +15,16 @@ from backends.secret import Secret
 
 
 class Origin(Struct, frozen=True):
-    """Scheme, host and port of an upstream."""
+    """Scheme, host and port of an upstream.
+
+    `local` is part of it, so that what may not be at a private address never shares a connection with what
+    may: see `backends.http_addresses`.
+    """
 
     scheme: str
     host: str
     port: int
+    local: bool = False
 
     @property
     def authority(self) -> str:
@@ -29,7 +34,7 @@ class Origin(Struct, frozen=True):
         return host if self.port == default else f"{host}:{self.port}"
 
     @classmethod
-    def of(cls, url: str) -> "Origin":
+    def of(cls, url: str, *, local: bool = False) -> "Origin":
         """The origin of an http or https URL.
 
         Raises:
@@ -37,7 +42,7 @@ class Origin(Struct, frozen=True):
         """
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-        return cls(parts.scheme, parts.hostname or "", port)
+        return cls(parts.scheme, parts.hostname or "", port, local)
 
 
 class Deadlines(Struct, frozen=True):
@@ -59,7 +64,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     its keys. `spare_keys` are further keys of that account, for when the first is refused: no capacity.
     `reaches` and `max_price` are for aggregators: the hosts that one may use (empty: any), and the most
     that these may take, as decimal strings per million tokens of prompt and of output. `local` endpoints
-    may be at private addresses.
+    may be at private addresses. `thinking_switch` says how it is told whether to think, one of
+    `backends.THINKING_SWITCHES`; None: as its kind does.
     """
 
     id: str  # "novita/moonshotai/kimi-k2.6": unique in the process
@@ -81,6 +87,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     local: bool = False
     reaches: tuple[str, ...] = ()
     max_price: tuple[str, str] | None = None
+    thinking_switch: str | None = None
 
 
 class Mode(Struct, frozen=True):
@@ -136,7 +143,9 @@ class Call(Struct, frozen=True, kw_only=True):
 
 # The fields in which a caller says how much a model is to think. `chat_template_kwargs` is not among
 # them: only its members `thinking` and `enable_thinking` are read, and taken out where it goes on.
-MODE_FIELDS = frozenset({"thinking", "reasoning", "reasoning_effort", "include_reasoning"})
+MODE_FIELDS = frozenset(
+    {"thinking", "reasoning", "reasoning_effort", "include_reasoning", "enable_thinking"}
+)
 
 
 class Usage(Struct, frozen=True, kw_only=True, gc=False):

@@ -35,6 +35,7 @@ def settings(data: Path) -> dict[str, object]:
             "provider": f"fake-{number}",
             "kind": "openai_compat",
             "base_url": f"http://{HOST}:{UPSTREAM_PORT}/v1",
+            "local": True,
             "model": "fake-model",
             "serves": MODEL,
             "api_key": "${FAKE_KEY}",

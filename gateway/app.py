@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import logging
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,17 @@ import uvicorn
 from starlette.applications import Starlette
 from typing_extensions import override
 
-from backends import ClientLimits, Dialer, Exemptions, HttpClient, Proxy, open_backends
+from backends import (
+    ClientLimits,
+    Dialer,
+    Exemptions,
+    HttpClient,
+    LitellmWorker,
+    Proxy,
+    litellm_fault,
+    open_backends,
+    rotating,
+)
 from gateway.accounts import bootstrap, keys, pepper
 from gateway.accounts.opening import database_url, make_folder
 from gateway.api.edge import Edge, EdgeProtocol
@@ -26,20 +37,27 @@ from gateway.flow.counters import Counters
 from gateway.flow.dialects import ANTHROPIC, OPENAI, OPENROUTER
 from gateway.flow.run import ChatFlow
 from gateway.ids import IdSource
+from gateway.jobs.balances import balance_watch
+from gateway.jobs.evidence import EvidenceWatch
 from gateway.jobs.shipper import Shipper, replay
+from gateway.routing.accounts import accounts_from
 from gateway.routing.candidates import Book
 from gateway.routing.endpoints import candidates_from
+from gateway.routing.litellm_endpoints import litellm_plan
 from gateway.services import Services
 from gateway.settings import ServerSettings, Settings
 from gateway.store import owner, schema
 from gateway.store.database import Database
 from gateway.store.state.memory import MemoryState
 from gateway.telemetry import metrics
+from gateway.telemetry.logs import note_loop_fault
 from gateway.telemetry.metrics import Metrics, Sample
+from gateway.uptime.accounts import loads_of
 from gateway.uptime.breaker import Breaker
 from gateway.usage.journal import Journal
 from gateway.usage.recent import Recent
 from gateway.values import Principal
+from gateway.wire.tool_checks import ToolChecker
 from pricing import Catalogue, load_packaged
 
 _log = logging.getLogger(__name__)
@@ -81,6 +99,9 @@ async def prepare(settings: Settings) -> None:
         ConfigurationError: with a line for each fault.
     """
     check(settings)
+    plan = litellm_plan(settings)
+    if plan is not None and (fault := await litellm_fault(plan)) is not None:
+        raise ConfigurationError([f"litellm: {fault}"])
     make_folder(settings.data)
     owner.take(settings.data)
     await schema.upgrade(database_url(settings.data))
@@ -135,6 +156,7 @@ def build(settings: Settings) -> Starlette:
 
 @contextlib.asynccontextmanager
 async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Services]:
+    asyncio.get_running_loop().set_exception_handler(note_loop_fault)
     clock = SystemClock()
     secret = pepper.ensure(settings.data)
     database = Database(database_url(settings.data))
@@ -174,14 +196,24 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         load_timeout=_LOAD,
     )
     client = upstream_client(settings, clock)
-    breaker = Breaker(clock)
+    plan = litellm_plan(settings)
+    litellm = None if plan is None else LitellmWorker(plan, clock=clock.monotonic)
+    book = Books(settings, catalogue, clock)
+    accounts = accounts_from(settings, book().all())
+    loads = loads_of({account.name: account.limits for account in accounts})
+    breaker = Breaker(clock, lambda account: book().endpoints_of(account), loads)
+    watch = balance_watch(settings.upstream, accounts, client, breaker)
     services = Services(
         settings=settings,
+        instance=pepper.derived(secret, "instance").hex()[:16],
         clock=clock,
         ids=IdSource(clock),
         keys=directory,
-        book=Books(settings, catalogue, clock),
-        backends=open_backends(client, pepper.derived(secret, "cache salts")),
+        book=book,
+        backends=rotating(
+            open_backends(client, pepper.derived(secret, "cache salts"), litellm), clock.monotonic
+        ),
+        tools=ToolChecker(),
         breaker=breaker,
         state=state,
         journal=journal,
@@ -190,14 +222,25 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         database=database,
     )
     counted.collect(_gauges(client, breaker, journal, recent, state, clock=clock))
+    counted.collect(watch.samples)
+    watching = asyncio.create_task(watch.run())
+    evidence = EvidenceWatch(book, clock)
+    counted.collect(evidence.samples)
+    looking = asyncio.create_task(evidence.run())
+    if litellm is not None:
+        litellm.start()
     shipping = asyncio.create_task(shipper.run())
     sweeping = asyncio.create_task(_sweep(state, clock, settings.request.total_timeout))
     try:
         yield services
     finally:
         sweeping.cancel()
+        watching.cancel()
+        looking.cancel()
         shipper.stop()
         await shipping
+        if litellm is not None:
+            await litellm.aclose()
         await client.aclose()
         await directory.aclose()
         await journal.close()
@@ -206,16 +249,28 @@ async def _running(settings: Settings, catalogue: Catalogue) -> AsyncIterator[Se
         await database.aclose()
 
 
-def upstream_client(settings: Settings, clock: Clock) -> HttpClient:
-    """The client that requests go upstream with, as the settings say."""
+def upstream_dialer(settings: Settings) -> Dialer:
+    """What opens connections to upstreams, as the settings say."""
     upstream = settings.upstream
     proxy = upstream.proxy
-    dialer = Dialer(
+    return Dialer(
         tls=upstream.tls.files(),
         tls_of={origin: tls.files() for origin, tls in settings.tls_by_origin().items()},
         proxy=None if proxy is None else Proxy.of(proxy.get_secret_value()),
         exemptions=Exemptions(upstream.no_proxy),
     )
+
+
+def upstream_client(settings: Settings, clock: Clock, dialer: Dialer | None = None) -> HttpClient:
+    """The client that requests go upstream with, as the settings say.
+
+    Args:
+        settings: the settings.
+        clock: of which the monotonic time counts.
+        dialer: that of `upstream_dialer`, if it is there already.
+    """
+    upstream = settings.upstream
+    dialer = dialer or upstream_dialer(settings)
     limits = ClientLimits(
         max_age=upstream.max_connection_age,
         max_waiting=upstream.max_waiting,
@@ -242,11 +297,16 @@ def _gauges(
     clock: Clock,
 ) -> Callable[[], Iterable[Sample]]:
     def read() -> Iterable[Sample]:
+        connections: Counter[tuple[str, str]] = (
+            Counter()
+        )  # local ones and others are pools of their own
         for origin, stats in client.stats().items():
-            where = ("origin", f"{origin.scheme}://{origin.authority}")
-            used = stats.open - stats.idle
-            for kind, count in (("used", used), ("idle", stats.idle), ("waiting", stats.waiting)):
-                yield metrics.UPSTREAM_CONNECTIONS, (where, ("state", kind)), count
+            where = f"{origin.scheme}://{origin.authority}"
+            connections[where, "used"] += stats.open - stats.idle
+            connections[where, "idle"] += stats.idle
+            connections[where, "waiting"] += stats.waiting
+        for (where, kind), count in connections.items():
+            yield metrics.UPSTREAM_CONNECTIONS, (("origin", where), ("state", kind)), count
         yield metrics.JOURNAL_HEALTHY, (), float(journal.healthy)
         yield metrics.LEDGER_QUEUE, (), len(recent)
         yield metrics.HOLDS, (), state.held_count

@@ -11,6 +11,7 @@
     ├── NotFound                     404     model_not_found | no_endpoint | …
     ├── MethodNotAllowed             405     method_not_allowed
     ├── AllAttemptsFailed            502/503/504/429   the code of the last attempt
+    ├── LoopDetected                 508     loop_detected
     ├── Unavailable                  503     journal_unavailable | shutting_down | …
     │   └── LedgerBehind             503     ledger_behind
     └── CallerGone                   499     caller_gone (nobody is left to read it)
@@ -42,12 +43,15 @@ class GatewayError(Exception):
         status: int | None = None,
         retry_after: float | None = None,
         metadata: dict[str, Any] | None = None,
+        availability: dict[str, Any] | None = None,
     ) -> None:
+        """`availability`: why no endpoint can serve a request, in the form of OpenRouter's errors."""
         super().__init__(message)
         self.message = message
         self.param = param
         self.retry_after = retry_after
         self.metadata = metadata
+        self.availability = availability
         if code is not None:
             self.code = code
         if status is not None:
@@ -120,6 +124,14 @@ class MethodNotAllowed(GatewayError):
 
     status = 405
     code = "method_not_allowed"
+    type = "invalid_request_error"
+
+
+class LoopDetected(GatewayError):
+    """The request came back to a gateway that it had passed, or passed too many."""
+
+    status = 508
+    code = "loop_detected"
     type = "invalid_request_error"
 
 

@@ -15,21 +15,26 @@ from gateway.telemetry.metrics import Metrics
 from gateway.uptime.breaker import Breaker
 from gateway.usage.journal import Journal
 from gateway.usage.recent import Recent
+from gateway.wire.tool_checks import ToolChecker
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
     """The parts of a running gateway.
 
+    `instance` is the id by which this gateway knows requests that it has passed on: see
+    `gateway.flow.hops`. Replicas share it.
     `book` is a function because prices have dates: the book of today may not be that of the start.
     """
 
     settings: Settings
+    instance: str
     clock: Clock
     ids: IdSource
     keys: KeyDirectory
     book: Callable[[], Book]
     backends: Mapping[str, Backend]
+    tools: ToolChecker
     breaker: Breaker
     state: State
     journal: Journal

@@ -17,12 +17,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from backends import KINDS, Origin, TlsFault
 from gateway.errors import ConfigurationError
+from gateway.settings_accounts import AccountSettings, accounts_of, refused_addresses
+from gateway.settings_fields import Count, Seconds, Section
+from gateway.settings_litellm import LitellmSettings
 from gateway.settings_upstream import (
-    Count,
     EndpointSettings,
     ProviderSettings,
-    Seconds,
-    Section,
     TlsSettings,
     UpstreamSettings,
 )
@@ -107,6 +107,10 @@ class Settings(Section):
     journal: JournalSettings = JournalSettings()
     auth: AuthSettings = AuthSettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    litellm: LitellmSettings = LitellmSettings()
+    accounts: tuple[AccountSettings, ...] = Field(
+        (), description="Accounts at providers that several blocks below share."
+    )
     providers: tuple[ProviderSettings, ...] = Field((), description="Known providers to serve.")
     endpoints: tuple[EndpointSettings, ...] = Field((), description="Endpoints of your own.")
 
@@ -122,17 +126,28 @@ class Settings(Section):
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is there more than once")
         self.tls_by_origin()
+        self.account_of_rows()
+        if refused := refused_addresses(self.rows()):
+            raise ValueError("\n".join(refused))
         return self
+
+    def rows(self) -> Mapping[str, ProviderSettings | EndpointSettings]:
+        """Providers and endpoints by their places, such as `providers[0]`."""
+        rows: dict[str, ProviderSettings | EndpointSettings] = {}
+        rows.update((f"providers[{at}]", row) for at, row in enumerate(self.providers))
+        rows.update((f"endpoints[{at}]", row) for at, row in enumerate(self.endpoints))
+        return rows
+
+    def account_of_rows(self) -> Mapping[str, AccountSettings]:
+        """The account of each of `rows`, by the same places."""
+        return accounts_of(self.accounts, self.rows())
 
     def tls_by_origin(self) -> Mapping[Origin, TlsSettings]:
         """The TLS settings of the upstreams that have their own."""
         found: dict[Origin, tuple[str, TlsSettings]] = {}
-        rows: list[tuple[str, ProviderSettings | EndpointSettings]] = [
-            *((f"providers[{at}].tls", row) for at, row in enumerate(self.providers)),
-            *((f"endpoints[{at}].tls", row) for at, row in enumerate(self.endpoints)),
-        ]
-        for where, row in rows:
-            origin = Origin.of(row.address)
+        for place, row in self.rows().items():
+            where = f"{place}.tls"
+            origin = Origin.of(row.address, local=row.is_local)
             if row.tls != TlsSettings() and origin.scheme != "https":
                 raise ValueError(f"{where}: is of no use at an address that begins with http://")
             first = found.setdefault(origin, (where, row.tls))
@@ -202,7 +217,7 @@ def known_providers(environment: Mapping[str, str] | None = None) -> list[dict[s
     return [
         {"kind": kind, "api_key": key}
         for kind, row in KINDS.items()
-        if row.key_variable is not None and (key := variables.get(row.key_variable))
+        if row.key_variable and row.catalogue and (key := variables.get(row.key_variable))
     ]
 
 
@@ -232,6 +247,12 @@ def _line(fault: Mapping[str, Any]) -> str:
         message = "is required"
     elif kind == "string_pattern_mismatch":
         message = f"{fault['input']!r} does not have the right form ({fault['ctx']['pattern']})"
+    elif kind == "tuple_type":
+        message = "must be a list"
+    elif kind in {"model_type", "model_attributes_type"}:
+        message = "must be a section with settings of its own"
+    elif kind.startswith("date_"):
+        message = "must be a date such as 2026-11-22"
     elif kind == "string_type" and isinstance(fault["input"], (int, float)):
         message = "put the value in quotes: it must be a string, not a number"
     return f"{where}: {message}" if where else message

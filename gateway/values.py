@@ -28,6 +28,14 @@ class BudgetRule(Struct, frozen=True):
     period: str
 
 
+class MaxPrice(Struct, frozen=True):
+    """The most that an endpoint may charge: picos of a dollar per token or request; None: anything."""
+
+    prompt: int | None = None
+    completion: int | None = None
+    request: int | None = None
+
+
 class Preferences(Struct, frozen=True):
     """What a caller asks of the endpoints that may serve it: OpenRouter's `provider` object.
 
@@ -36,11 +44,19 @@ class Preferences(Struct, frozen=True):
         zdr: only endpoints with evidence that they retain nothing.
         no_training: only endpoints that neither train on what they are sent nor keep it
             (`data_collection: deny`).
+        only: slugs of the providers that may be asked; None: any.
+        ignore: slugs of those that may not be.
+        max_price: what they may charge.
+        fallbacks: whether another endpoint may be tried where the first fails (`allow_fallbacks`).
     """
 
     require_parameters: bool = False
     zdr: bool = False
     no_training: bool = False
+    only: tuple[str, ...] | None = None
+    ignore: tuple[str, ...] = ()
+    max_price: MaxPrice | None = None
+    fallbacks: bool = True
 
 
 NO_PREFERENCES = Preferences()
@@ -94,7 +110,9 @@ class Principal(Struct, frozen=True, kw_only=True):
 class Candidate(Struct, frozen=True, kw_only=True):
     """An endpoint that could serve a model, with what it costs and what it can hold.
 
-    `card` is None where no price is known: such an endpoint is refused, not free.
+    `card` is None where no price is known: such an endpoint is refused, not free. `cost_basis` is what a
+    settled attempt costs: its tokens by the card (`rate_card`), or what its reply says that it cost, where
+    that can be (`provider_reported`).
     """
 
     endpoint: Endpoint
@@ -104,12 +122,18 @@ class Candidate(Struct, frozen=True, kw_only=True):
     max_output: int
     default_output: int
     policy: DataPolicy = UNKNOWN_POLICY
+    cost_basis: str = "rate_card"
 
 
 class EndpointHealth(Struct, frozen=True):
-    """What recent traffic says of an endpoint. `open_until` is on the monotonic clock."""
+    """What recent traffic says of an endpoint. `open_until` is on the monotonic clock.
+
+    `reason` is why it is set aside until then: `failed lately`, or, of its account, `account_limit` (it is
+    at a limit that the settings name) or `account_balance` (no money is left there).
+    """
 
     open_until: float = 0.0
+    reason: str = "failed lately"
 
 
 class PlanEntry(Struct, frozen=True):
@@ -120,10 +144,14 @@ class PlanEntry(Struct, frozen=True):
 
 
 class Exclusion(Struct, frozen=True):
-    """An endpoint that was left out, and why."""
+    """An endpoint that was left out, and why.
+
+    `parameters`: the neutral names of what it does not take, where that is the reason.
+    """
 
     endpoint_id: str
     reason: str
+    parameters: tuple[str, ...] = ()
 
 
 class Plan(Struct, frozen=True):
@@ -279,6 +307,14 @@ class Exchange(Protocol):
         """Whether the caller has left."""
 
 
+class CostParts(Struct, frozen=True):
+    """What a cost is made of, where that is not tokens alone; together they are all of it."""
+
+    prompt: Money
+    completion: Money
+    searches: Money
+
+
 class UsageView(Struct, frozen=True):
     """A settled request as its caller is told of it, in the reply itself."""
 
@@ -286,3 +322,4 @@ class UsageView(Struct, frozen=True):
     quantities: Quantities
     cost: Money
     basis: Basis
+    parts: CostParts | None = None

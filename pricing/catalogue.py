@@ -148,6 +148,11 @@ class Catalogue:
         """The facts of a model by its canonical slug."""
         return self._models.get(slug)
 
+    def default_output(self, slug: str, max_output: int) -> int:
+        """The output cap for requests that name none, of a model that may write `max_output` tokens."""
+        facts = self._models.get(slug)
+        return min((facts and facts.default_output) or _DEFAULT_OUTPUT, max_output)
+
     def resolve(self, name: str) -> str | None:
         """The canonical slug that a name means, or None.
 
@@ -222,7 +227,7 @@ class Catalogue:
             variant=listing.variant,
             context_length=context,
             max_output=max_output,
-            default_output=min(facts.default_output or _DEFAULT_OUTPUT, max_output),
+            default_output=self.default_output(card.model, max_output),
             card=card,
         )
 

@@ -5,9 +5,10 @@ from typing import Any
 
 from msgspec import Raw
 
-from backends import Endpoint, Finish, Piece, Text, Usage
+from backends import Endpoint, Finish, Piece, Profile, Text, Usage
+from backends.profiles import UNKNOWN
 from gateway.routing.candidates import Book
-from gateway.values import BudgetRule, Candidate, Principal
+from gateway.values import UNKNOWN_POLICY, BudgetRule, Candidate, DataPolicy, Principal
 from pricing import Catalogue, Money, own_card
 
 MODEL = "moonshotai/kimi-k2.6"
@@ -33,15 +34,22 @@ def candidate(
     currency: str = "USD",
     model: str = MODEL,
     kind: str = "openai_compat",
+    account: str = "",
     context_length: int = 1000,
     max_output: int = 100,
     default_output: int = 50,
     sandbox: bool = False,
+    policy: DataPolicy = UNKNOWN_POLICY,
+    profile: Profile = UNKNOWN,
+    reaches: tuple[str, ...] = (),
+    per_search: str | None = None,
 ) -> Candidate:
     """An endpoint called `name`; `price` is input and output per million tokens."""
     card = None
     if price is not None:
         prices = {"input": price[0], "output": price[1]}
+        if per_search is not None:
+            prices["per_search"] = per_search
         card = own_card(provider=name, model=model, prices=prices, currency=currency)
     return Candidate(
         endpoint=Endpoint(
@@ -49,14 +57,19 @@ def candidate(
             provider=name,
             kind=kind,
             base_url="http://127.0.0.1:9/v1",
+            account=account or name,
+            local=True,
             model="kimi",
             sandbox=sandbox,
+            profile=profile,
+            reaches=reaches,
         ),
         model=model,
         card=card,
         context_length=context_length,
         max_output=max_output,
         default_output=default_output,
+        policy=policy,
     )
 
 
@@ -73,8 +86,8 @@ def budget(
     return BudgetRule(f"bud-{scope}", scope, pico, currency, period)
 
 
-def principal(*budgets: BudgetRule) -> Principal:
-    """A caller with these budgets."""
+def principal(*budgets: BudgetRule, zdr: bool = False, no_training: bool = False) -> Principal:
+    """A caller with these budgets and demands."""
     return Principal(
         key_id="key-1",
         key_name="web",
@@ -82,6 +95,8 @@ def principal(*budgets: BudgetRule) -> Principal:
         team_name="search",
         organisation_id="org-1",
         budgets=budgets,
+        zdr=zdr,
+        no_training=no_training,
     )
 
 

@@ -2,13 +2,11 @@
 
 from backends.openai_compat.backend import OpenAICompatBackend
 from backends.openai_compat.cache_salt import CacheSalts
-from backends.openai_compat.quirks import MOONSHOT, NOVITA, OPENAI_COMPAT, VLLM, Quirks
+from backends.openai_compat.modes import THINKING_SWITCHES
+from backends.openai_compat.quirks import Quirks
 
 __all__ = [
-    "MOONSHOT",
-    "NOVITA",
-    "OPENAI_COMPAT",
-    "VLLM",
+    "THINKING_SWITCHES",
     "CacheSalts",
     "OpenAICompatBackend",
     "Quirks",

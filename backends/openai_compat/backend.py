@@ -6,7 +6,7 @@ from contextlib import suppress
 from time import time
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 from typing_extensions import override
 
 from backends.base import Backend, Reply, Take
@@ -14,23 +14,32 @@ from backends.errors import BackendError, BadReply
 from backends.http import HttpClient, Response
 from backends.openai_compat import request
 from backends.openai_compat.cache_salt import CacheSalts
-from backends.openai_compat.failures import retry_after
+from backends.openai_compat.messages import Adapted, adapted
 from backends.openai_compat.quirks import Quirks
-from backends.openai_compat.reply import ChunkReader, read_whole
+from backends.openai_compat.reply import PLAIN, ChunkReader, Reading, read_whole, stated_usage
+from backends.secret import Secret
 from backends.sse import EventReader
 from backends.values import Call, Endpoint, Event, Origin, Usage
 
 _MAX_ERROR_BODY = 64 * 1024
+_AS_IT_IS = Adapted(None)
+_NONE = Raw(b"null")
+_NO_TOOLS = (_NONE, Raw(b"[]"))
 _LAST_WORDS = 1.0  # seconds in which a provider that broke an answer off may still state its usage
 
 
 class _Route(Struct, frozen=True):
-    """What is the same for every request to one endpoint."""
+    """What is the same for every request to one endpoint with one key.
 
+    `may_be_gateway`: whether a request could come back from there, by whatever mistake.
+    """
+
+    key: Secret | None
     origin: Origin
     target: bytes
     headers: bytes
     form: request.Form
+    may_be_gateway: bool
 
 
 def route(
@@ -38,16 +47,22 @@ def route(
     quirks: Quirks,
     salts: CacheSalts | None = None,
     path: str = "/chat/completions",
+    home: str | None = None,
 ) -> _Route:
-    """Where an endpoint's requests go, and how they are written."""
+    """Where an endpoint's requests go, and how they are written.
+
+    `home` is the base URL of the provider's own service, if it has one.
+    """
     url = urlsplit(endpoint.base_url)
     port = url.port or (443 if url.scheme == "https" else 80)
-    origin = Origin(url.scheme, url.hostname or "", port)
+    origin = Origin(url.scheme, url.hostname or "", port, endpoint.local)
     return _Route(
+        endpoint.api_key,
         origin,
         (url.path.rstrip("/") + path).encode(),
         request.headers(endpoint),
         request.form(endpoint, quirks, salts),
+        quirks.gateway or home is None or Origin.of(endpoint.base_url) != Origin.of(home),
     )
 
 
@@ -60,6 +75,7 @@ class OpenAICompatBackend(Backend):
         quirks: Quirks,
         clock: Callable[[], float] = time,
         salts: CacheSalts | None = None,
+        home: str | None = None,
     ) -> None:
         """Make an adapter.
 
@@ -68,25 +84,40 @@ class OpenAICompatBackend(Backend):
             quirks: what this kind of endpoint differs in.
             clock: epoch seconds: some providers send Retry-After as a date.
             salts: for kinds that know cache salts.
+            home: the base URL of the provider's own service, if there is one: nothing comes back from
+                there, unless it is an aggregator.
         """
         self.quirks = quirks
         self._client = client
         self._clock = clock
         self._salts = salts
+        self._home = home
         self._routes: dict[str, _Route] = {}
 
     @override
     async def open(self, call: Call, endpoint: Endpoint, *, timeout: float) -> Reply:
         where = self._routes.get(endpoint.id)
-        if where is None:
-            where = self._routes[endpoint.id] = route(endpoint, self.quirks, self._salts)
+        if where is None or where.key is not endpoint.api_key:
+            where = self._routes[endpoint.id] = route(
+                endpoint, self.quirks, self._salts, home=self._home
+            )
         stream = call.stream or not endpoint.native_non_stream
-        slices, dropped = request.body(call, where.form, stream=stream)
+        history = adapted(call, endpoint.profile, self.quirks.history) or _AS_IT_IS
+        slices, dropped = request.body(
+            call, where.form, stream=stream, messages=history.messages, extra=history.extra
+        )
+        reading = Reading(
+            leaks=self.quirks.leaks and call.fields.get("tools", _NONE) not in _NO_TOOLS,
+            held=history.held,
+        )
+        headers = where.headers
+        if call.via and where.may_be_gateway:
+            headers += request.VIA % call.via.encode()
         response = await self._client.request(
             where.origin,
             method=b"POST",
             target=where.target,
-            headers=where.headers,
+            headers=headers,
             body=slices,
             deadlines=endpoint.deadlines,
             timeout=timeout,
@@ -95,20 +126,39 @@ class OpenAICompatBackend(Backend):
             tenant=call.tenant,
         )
         try:
-            return await self._begun(response, dropped, stream=stream)
-        except BaseException:
+            return await self._begun(
+                response, reading, (*dropped, *history.dropped), stream=stream, key=where.key
+            )
+        except BaseException as error:
             response.abort()
+            if isinstance(error, BackendError):
+                error.conceal(where.key)
             raise
 
-    async def _begun(self, response: Response, dropped: tuple[str, ...], *, stream: bool) -> Reply:
+    async def _begun(
+        self,
+        response: Response,
+        reading: Reading,
+        dropped: tuple[str, ...],
+        *,
+        stream: bool,
+        key: Secret | None,
+    ) -> Reply:
         if response.status != 200:  # noqa: PLR2004 - the one status that is an answer
             raise await self._refusal(response)
         kind = (response.header(b"content-type") or b"").lower()
         if stream and kind.startswith(b"text/event-stream"):
-            return StreamReply(response, dropped, self.quirks)
+            return StreamReply(response, dropped, self.quirks, reading, key)
         if not kind.startswith(b"application/json"):
             raise BadReply(f"content type {kind!r}", status=200)
-        upstream_id, events = read_whole(await response.read_all(), self.quirks.classify_event)
+        body = await response.read_all()
+        try:
+            upstream_id, events = read_whole(body, self.quirks.failures.event, reading)
+        except BackendError as error:
+            if (usage := stated_usage(body)) is None:
+                raise
+            error.conceal(key)
+            return WholeReply(None, [usage], dropped, error)
         return WholeReply(upstream_id, events, dropped)
 
     async def _refusal(self, response: Response) -> BackendError:
@@ -116,8 +166,8 @@ class OpenAICompatBackend(Backend):
         with suppress(BackendError):  # the status alone says most of it
             while len(body) < _MAX_ERROR_BODY and (data := await response.chunk()):
                 body += data
-        wait = retry_after(response.header(b"retry-after"), self._clock())
-        return self.quirks.classify(response.status, wait, bytes(body))
+        rules, now = self.quirks.failures, self._clock()
+        return rules.refusal(response.status, bytes(body), response.header, now)
 
 
 def _refuse(_: list[Event]) -> bool:
@@ -127,12 +177,21 @@ def _refuse(_: list[Event]) -> bool:
 class StreamReply(Reply):
     """An answer that arrives as events."""
 
-    def __init__(self, response: Response, dropped: tuple[str, ...], quirks: Quirks) -> None:
+    def __init__(
+        self,
+        response: Response,
+        dropped: tuple[str, ...],
+        quirks: Quirks,
+        reading: Reading = PLAIN,
+        key: Secret | None = None,
+    ) -> None:
+        """`key` is what the request was sent with: no failure repeats it."""
         self.dropped = dropped
+        self._key = key
         self._response = response
         self._end_mark = quirks.end_mark
         self._events = EventReader()
-        self._chunks = ChunkReader(quirks.classify_event)
+        self._chunks = ChunkReader(quirks.failures.event, reading)
         self._failure: BackendError | None = None
         self._owed = False  # the answer was broken off, and its usage may still come
         self._take: Take = _refuse
@@ -160,6 +219,12 @@ class StreamReply(Reply):
                 response.sink = self._arrived
             try:
                 data = await response.chunk()
+            except BackendError as error:
+                self._chunks.end(events)
+                if not events:
+                    raise
+                self._failure = error
+                return events
             finally:
                 response.sink = None
             left = self._not_taken()
@@ -197,6 +262,7 @@ class StreamReply(Reply):
             self._response.abort()
             if usage:
                 return usage
+        failure.conceal(self._key)
         raise failure
 
     def _usage_in(self, payloads: Iterable[bytes]) -> list[Event]:
@@ -214,8 +280,11 @@ class StreamReply(Reply):
             payloads = iter(self._events.feed(data) if data else self._events.flush())
             for payload in payloads:
                 self._chunks.read(payload, events)
+            if not data:
+                self._chunks.end(events)
         except BackendError as error:
             self._failure = error
+            self._chunks.end(events)
             if self._chunks.broken_off:
                 usage = self._usage_in(payloads)
                 self._owed = not usage
@@ -257,17 +326,29 @@ class WholeReply:
     """An answer that came in one piece."""
 
     def __init__(
-        self, upstream_id: str | None, events: list[Event], dropped: tuple[str, ...]
+        self,
+        upstream_id: str | None,
+        events: list[Event],
+        dropped: tuple[str, ...],
+        failure: BackendError | None = None,
     ) -> None:
+        """`failure` is raised behind the events: a reply that is no good may have said what it cost."""
         self.upstream_id = upstream_id
         self.dropped = dropped
         self.malformed = 0
         self._left = events
+        self._failure = failure
 
     async def next(self, take: Take | None = None) -> list[Event]:
-        """All events at once, then none; nothing is left for `take`."""
+        """All events at once, then none; nothing is left for `take`.
+
+        Raises:
+            BackendError: the reply is no good.
+        """
         del take
         events, self._left = self._left, []
+        if not events and self._failure is not None:
+            raise self._failure
         return events
 
     def abort(self) -> None:

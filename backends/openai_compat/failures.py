@@ -1,214 +1,241 @@
-"""From an HTTP refusal of an OpenAI-style provider to what it means."""
+"""From a refusal of an OpenAI-style provider to what it means, by rows of data.
+
+A row names what a refusal must show, and the class that it then is. Of the rows that fit, the one that
+asks for most counts: text before structure before the provider's word before the status; then the word
+that says most; then a row of the provider's own before one of all.
+"""
 
 import re
-from collections.abc import Callable
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
 from msgspec import Raw, Struct
 
 from backends.errors import (
     BackendError,
-    ContentRefused,
-    CredentialRefused,
-    ModelUnavailable,
-    Overloaded,
-    QuotaExhausted,
-    RateLimited,
+    BadReply,
+    ContextLengthExceeded,
+    ProviderTimeout,
+    ProviderUnavailable,
     RequestRefused,
     UpstreamFault,
 )
-
-# Shapes of secrets and account numbers that providers put into messages.
-_PRIVATE = re.compile(
-    r"\b(?:sk|ak|rk|org|proj|key|acct|user)[-_][A-Za-z0-9_\-]{6,}"  # keys and ids with a prefix
-    r"|\b[0-9a-f]{24,}\b"  # bare hexadecimal ids
-    r"|\b[\w.+-]+@[\w-]+\.[\w.]+"  # addresses
-    r"|https?://\S+"
+from backends.openai_compat.failure_bodies import (
+    UNREADABLE,
+    Told,
+    bounded,
+    milliseconds,
+    public_text,
+    retry_after,
+    told,
 )
-_MAX_PUBLIC = 400
-_STATUS_DIGITS = 3
-_MAX_SEARCHED = 2_000  # the search for secrets takes time that grows faster than the text
-_MAX_WAIT = 86_400.0  # seconds
-_STATUS = re.compile(r"[1-5][0-9]{2}")
 
-# What decoding a provider's JSON can raise: the last for thousands of nested brackets.
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+__all__ = ["UNREADABLE", "FailureRules", "Header", "Row", "row"]
 
+Header = Callable[[bytes], bytes | None]
 
-class _Inner(Struct):
-    message: str | None = None
-    type: str | None = None
-    code: str | int | None = None
+# Of these a caller reads the provider's reason: they speak of its own request.
+_OF_THE_REQUEST = (RequestRefused, ContextLengthExceeded)
+# Told inside a reply of 200, these come after work had begun.
+_IN_WORK = (UpstreamFault, ProviderUnavailable, ProviderTimeout, BadReply)
+_MAX_SEARCHED = 2_000
+_MAX_TOLD = 200
+_NO_WORD = 99  # behind every word that a body can have
 
 
-class _Coded(Struct):
-    code: str | int | None = None
+class Row(Struct, frozen=True, kw_only=True):
+    """One failure of a provider. What is empty or None is not asked for.
 
-
-class _Body(Struct):
-    """All three error forms met in the wild: OpenAI's, code/reason/message, and flat."""
-
-    error: _Inner | str | None = None
-    message: str | None = None
-    type: str | None = None
-    reason: str | None = None
-    code: str | int | None = None
-
-
-_decode = msgspec.json.Decoder(_Body).decode
-_decode_code = msgspec.json.Decoder(_Coded).decode
-
-
-class Told(Struct, frozen=True):
-    """What a provider said about its refusal."""
-
-    message: str
-    type: str  # its error type, code or reason; empty where it gave none
-
-
-def told(body: bytes | Raw) -> Told:
-    """Read an error body; whatever cannot be read gives empty strings."""
-    try:
-        parsed = _decode(body)
-    except UNREADABLE:
-        return Told("", "")
-    return _told(parsed)
-
-
-def _told(parsed: _Body) -> Told:
-    inner = parsed.error
-    if isinstance(inner, str):
-        return Told(inner, parsed.type or "")
-    if inner is not None:
-        return Told(inner.message or "", _word(inner.type, inner.code))
-    return Told(parsed.message or "", _word(parsed.reason, parsed.type, parsed.code))
-
-
-def _word(*words: str | int | None) -> str:
-    """The word that says most: OpenAI's `code` can be more exact than its `type`."""
-    told = [word for word in words if isinstance(word, str) and word]
-    return next((word for word in told if word in _BY_TYPE), told[0] if told else "")
-
-
-def public_text(message: str) -> str | None:
-    """A provider's message with everything that could be private taken out; None if nothing is left."""
-    text = _PRIVATE.sub("…", message[:_MAX_SEARCHED]).strip()
-    text = "".join(c if c.isprintable() else " " for c in text)
-    return text[:_MAX_PUBLIC] or None
-
-
-def retry_after(value: bytes | None, now: float) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number or an HTTP date."""
-    if value is None:
-        return None
-    text = value.decode("latin-1").strip()
-    try:
-        return max(0.0, min(float(text), _MAX_WAIT))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, min(parsedate_to_datetime(text).timestamp() - now, _MAX_WAIT))
-    except (ValueError, TypeError, OverflowError):
-        return None
-
-
-_BY_STATUS: dict[int, type[BackendError]] = {
-    400: RequestRefused,
-    401: CredentialRefused,
-    402: QuotaExhausted,
-    403: CredentialRefused,
-    404: ModelUnavailable,
-    413: RequestRefused,
-    422: RequestRefused,
-    429: RateLimited,
-    503: Overloaded,
-    529: Overloaded,
-}
-
-# Machine-readable words that mean more than the status they come with. Sources: OpenAI error
-# reference; Moonshot error reference (stored copy 2026-09-03); Novita reports of 2026.
-_BY_TYPE: dict[str, type[BackendError]] = {
-    "content_filter": ContentRefused,
-    "content_policy_violation": ContentRefused,
-    "engine_overloaded_error": Overloaded,
-    "exceeded_current_quota_error": QuotaExhausted,
-    "insufficient_quota": QuotaExhausted,
-    "NOT_ENOUGH_BALANCE": QuotaExhausted,
-}
-
-
-def classify(status: int, wait: float | None, body: bytes) -> BackendError:
-    """What an HTTP status other than 200 means.
-
-    Args:
-        status: the upstream's HTTP status.
-        wait: seconds from its Retry-After header.
-        body: the start of the reply's body.
+    Attributes:
+        error: what it means.
+        status: HTTP statuses; inside a reply of 200, the status that the error names.
+        words: the provider's type, code or reason: one of these.
+        has: members of the body, as in `Told.members`: one of these.
+        lacks: a member of the body that must not be there, since it says more than the text does.
+        says: pieces of its message, in lower case: one of these. Only where nothing else tells.
+        page: whether it is a page for people and no JSON.
+        inside: whether it is told inside a reply of 200.
+        source: where this is known from, and when that was.
+        native: the word for logs, where the provider has none.
+        hint: what the operator is told to do.
     """
-    said = told(body)
-    kind = _BY_TYPE.get(said.type) or _BY_STATUS.get(status, UpstreamFault)
-    public = public_text(said.message) if kind is RequestRefused else None
-    return kind(
-        f"HTTP {status} {said.type}: {said.message[:200]}",
-        status=status,
-        public=public,
-        retry_after=wait,
-        native_code=said.type or None,
+
+    error: type[BackendError]
+    source: str
+    status: frozenset[int] = frozenset()
+    words: frozenset[str] = frozenset()
+    has: frozenset[str] = frozenset()
+    lacks: str = ""
+    says: tuple[str, ...] = ()
+    page: bool | None = None
+    inside: bool | None = None
+    native: str = ""
+    hint: str = ""
+
+    @property
+    def weight(self) -> int:
+        """How much the row asks for."""
+        asked = (self.says, self.has, self.words, self.status, self.page is not None)
+        return sum(bool(part) << place for place, part in enumerate(reversed(asked)))
+
+
+def row(
+    error: type[BackendError],
+    source: str,
+    *words: str,
+    status: Iterable[int] = (),
+    has: Iterable[str] = (),
+    lacks: str = "",
+    says: tuple[str, ...] = (),
+    page: bool | None = None,
+    inside: bool | None = None,
+    native: str = "",
+    hint: str = "",
+) -> Row:
+    """A row, of plain sequences."""
+    return Row(
+        error=error,
+        source=source,
+        status=frozenset(status),
+        words=frozenset(words),
+        has=frozenset(has),
+        lacks=lacks,
+        says=says,
+        page=page,
+        inside=inside,
+        native=native,
+        hint=hint,
     )
 
 
-def classify_event(error: Raw) -> BackendError:
-    """What an `error` member inside a 200 reply means, or a whole document that is an error."""
-    said = told(b'{"error":' + bytes(error) + b"}")
-    if not said.type:
-        flat = told(error)
-        said = Told(said.message or flat.message, flat.type)
-    try:
-        code = _decode_code(error).code
-    except UNREADABLE:
-        code = None
-    status = int(str(code)) if _STATUS.fullmatch(str(code)) else 0
-    kind = _BY_TYPE.get(said.type) or _BY_STATUS.get(status, UpstreamFault)
-    found = kind(
-        f"error inside a reply: {said.type}: {said.message[:200]}",
-        status=status or None,
-        public=public_text(said.message) if kind is RequestRefused else None,
-        native_code=said.type or None,
-    )
-    found.in_work = kind is UpstreamFault
-    return found
+class FailureRules:
+    """How one kind of endpoint fails.
 
-
-def vllm_refusal(status: int, wait: float | None, body: bytes) -> BackendError:
-    """`classify`, knowing vLLM.
-
-    Its old engine (V0, last in 0.10) answers 400 to any `cache_salt`. That field is this gateway's own,
-    so it is not the caller who is at fault; no more than the message says which field it is.
+    Attributes:
+        own: the rows of this kind.
+        shared: those that hold for every kind.
     """
-    if status == 400 and b"Parameter 'cache_salt'" in body:  # noqa: PLR2004 - Bad Request
-        return UpstreamFault(
-            "this vLLM takes no cache_salt: use a newer one, or set cache_isolation: none",
+
+    def __init__(
+        self,
+        own: Sequence[Row],
+        shared: Sequence[Row],
+        *,
+        wait_text: str | None = None,
+        reset_header: bytes | None = None,
+        bills_failures: bool = True,
+    ) -> None:
+        """Put rows together.
+
+        Args:
+            own: the rows of this kind.
+            shared: those of all kinds; the last of them fits everything.
+            wait_text: a pattern whose one group is the seconds to wait in a message.
+            reset_header: the header that says in milliseconds since 1970 when a limit is open again.
+            bills_failures: whether an answer that the provider breaks off itself may be billed.
+        """
+        self.own = tuple(own)
+        self.shared = tuple(shared)
+        weighed = [(row.weight, True, row) for row in own]
+        weighed += [(row.weight, False, row) for row in shared]
+        self._weighed = sorted(weighed, key=lambda entry: entry[0], reverse=True)
+        self._wait_text = None if wait_text is None else re.compile(wait_text)
+        self._reset_header = reset_header
+        self._bills_failures = bills_failures
+
+    def refusal(
+        self, status: int, body: bytes, header: Header | None = None, now: float = 0.0
+    ) -> BackendError:
+        """What an HTTP status other than 200 means.
+
+        Args:
+            status: the upstream's HTTP status.
+            body: the start of the reply's body.
+            header: looks a header of the reply up, by its name in lower case.
+            now: epoch seconds.
+        """
+        said = told(body)
+        row, word = self.match(status, said, inside=False)
+        return self._error(row, word, said, status, self._wait(said, header, now))
+
+    def event(self, error: bytes | Raw) -> BackendError:
+        """What an `error` member inside a 200 reply means, or a whole document that is an error."""
+        said = told(b'{"error":' + bytes(error) + b"}")
+        if not said.words:
+            flat = told(error)
+            if not (flat.page or said.message):
+                said = flat
+        row, word = self.match(said.status, said, inside=True)
+        found = self._error(row, word, said, said.status, self._wait(said, None, 0.0))
+        found.in_work = self._bills_failures and isinstance(found, _IN_WORK)
+        return found
+
+    def match(self, status: int | None, said: Told, *, inside: bool) -> tuple[Row, str]:
+        """The row that a failure hits, and the word by which it did, if by one."""
+        text = said.message[:_MAX_SEARCHED].lower()
+        best: tuple[int, int, bool] | None = None
+        found, by = self.shared[-1], ""
+        for weight, own, row in self._weighed:
+            if best is not None and weight < best[0]:
+                break
+            if row.inside not in {None, inside} or row.page not in {None, said.page}:
+                continue
+            if row.status and status not in row.status:
+                continue
+            if (row.has and row.has.isdisjoint(said.members)) or row.lacks in said.members:
+                continue
+            if row.says and not any(piece in text for piece in row.says):
+                continue
+            place, word = _NO_WORD, ""
+            if row.words:
+                place, word = _first(said.words, row.words)
+                if not word:
+                    continue
+            rank = (weight, -place, own)
+            if best is None or rank > best:
+                best, found, by = rank, row, word
+        return found, by
+
+    def _error(
+        self, row: Row, word: str, said: Told, status: int | None, wait: float | None
+    ) -> BackendError:
+        native = row.native or word or (said.words[0] if said.words else None)
+        where = "error inside a reply" if status is None else f"HTTP {status}"
+        public = public_text(said.message) if issubclass(row.error, _OF_THE_REQUEST) else None
+        return row.error(
+            row.hint or f"{where} {native or ''}: {said.message[:_MAX_TOLD]}",
             status=status,
-            native_code="cache_salt_refused",
+            public=None if said.page else public,
+            retry_after=wait,
+            native_code=native,
         )
-    return classify(status, wait, body)
+
+    def _wait(self, said: Told, header: Header | None, now: float) -> float | None:
+        """Seconds to wait: from the header that is most exact, or from what the body says."""
+        if header is not None:
+            wait = milliseconds(header(b"retry-after-ms"))
+            if wait is None:
+                wait = retry_after(header(b"retry-after"), now)
+            if wait is not None:
+                return bounded(wait)
+        if said.wait is not None:
+            return said.wait
+        if self._wait_text is not None:
+            found = self._wait_text.search(said.message[:_MAX_SEARCHED])
+            if found is not None:
+                return bounded(float(found[1]))
+        return self._until_reset(said, header, now)
+
+    def _until_reset(self, said: Told, header: Header | None, now: float) -> float | None:
+        if self._reset_header is None or not now:
+            return None
+        at = milliseconds(said.reset)
+        if at is None and header is not None:
+            at = milliseconds(header(self._reset_header))
+        return None if at is None else bounded(at - now)
 
 
-def vllm_event(error: Raw) -> BackendError:
-    """`classify_event`, knowing vLLM.
-
-    Up to 0.11 it gave code 400 and type BadRequestError to whatever went wrong in a stream, the death of
-    its engine included (its `create_streaming_error_response`, read 2026-11-22). A request that is
-    itself at fault is refused before the 200, so that what comes after it is the server's.
-    """
-    found = classify_event(error)
-    if isinstance(found, RequestRefused):
-        fault = UpstreamFault(str(found), status=found.status, native_code=found.native_code)
-        fault.in_work = True
-        return fault
-    return found
-
-
-Classify = Callable[[int, float | None, bytes], BackendError]
-ClassifyEvent = Callable[[Raw], BackendError]
+def _first(said: Sequence[str], known: frozenset[str]) -> tuple[int, str]:
+    for place, word in enumerate(said):
+        if word in known:
+            return place, word
+    return _NO_WORD, ""

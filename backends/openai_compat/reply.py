@@ -11,45 +11,31 @@ Raw JSON goes on to the caller: each piece of it is seen to be valid, in UTF-8 a
 import msgspec
 from msgspec import Raw, Struct
 
-from backends.errors import BackendError, BadReply, UpstreamFault
+from backends.errors import BackendError, BadReply, BadToolCall
 from backends.openai_compat.chunks import (
     NOTHING,
     Choice,
     Chunk,
-    decode_chunk,
+    ClassifyEvent,
     fault_in,
-    mended,
-    on_one_line,
+    finish_of,
+    identity_of,
+    piece_of,
+    readable,
+    stated_in,
+    usage_in,
     usage_of,
 )
-from backends.openai_compat.failures import UNREADABLE, ClassifyEvent, classify_event
+from backends.openai_compat.failure_bodies import UNREADABLE
+from backends.openai_compat.failure_rows import UNMARKED
+from backends.openai_compat.leaks import Leaks
+from backends.openai_compat.shapes import Doubled, Shape, learn, learn_doubled, tellings
+from backends.openai_compat.tool_calls import ToolCalls
 from backends.sse import ErrorPayload
-from backends.values import Event, Finish, Piece, Text
+from backends.values import Event, Piece, Text, Usage
 
-_QUOTE = 0x22
-_EMPTY = frozenset({b"null", b'""', b"[]"})
-_MEANINGFUL = frozenset({"content", "reasoning", "reasoning_content", "tool_calls", "refusal"})
-
-# Names under which providers stream reasoning text: Moonshot and Novita `reasoning_content`
-# (recordings of 2026-08 and 2026-09), older vLLM too; vLLM 0.32 and OpenRouter `reasoning` (measured
-# 2026-11-22). Where both come they say the same, and one counts.
-_REASONING_KEYS = ("reasoning_content", "reasoning")
-
-_PLACES = 8  # at which a text is looked for in its chunk
-_PROBE = b"-tidegate-probe-"  # no provider's text, key or id
-
-_FINISH = {
-    "stop": "stop",
-    "eos": "stop",
-    "stop_sequence": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "error": "error",
-    "abort": "error",  # vLLM, when it is shut down in the middle of an answer
-}
+_QUOTE, _LESS, _BACKSLASH = 0x22, 0x3C, 0x5C
+_CUT = ("length", "content_filter")  # ends at which a tool call may rightly be incomplete
 
 
 class _Function(Struct):
@@ -60,64 +46,23 @@ class _ToolCall(Struct):
     function: _Function | None = None
 
 
+class Reading(Struct, frozen=True, kw_only=True):
+    """What the answer to one request may hold.
+
+    Attributes:
+        leaks: whether tool calls may stand in its text.
+        held: ids of earlier tool calls, which no call of this answer may have.
+    """
+
+    leaks: bool = False
+    held: frozenset[str] = frozenset()
+
+
+PLAIN = Reading()
+
 _decode_tools = msgspec.json.Decoder(list[_ToolCall]).decode
 _decode_any = msgspec.json.Decoder(Raw).decode
 _decode_text = msgspec.json.Decoder(str).decode
-
-
-def _readable(document: bytes) -> tuple[Chunk, bytes]:
-    """A chunk, and the document that its raw parts come from: `document`, or what was made of it.
-
-    Raises:
-        UNREADABLE: it is no chunk.
-    """
-    str(document, "utf-8")  # msgspec takes raw values as they are
-    try:
-        chunk = decode_chunk(document)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        document = mended(document)
-        chunk = decode_chunk(document)
-    if b"\n" in document or b"\r" in document:
-        document = on_one_line(document)
-        chunk = decode_chunk(document)
-    return chunk, document
-
-
-def _piece(index: int, delta: dict[str, Raw], scores: Raw) -> Piece | None:
-    """A delta with empty members left out and reasoning under one name; None if nothing is left."""
-    kept: dict[str, Raw] = {}
-    meaningful = False
-    for name, raw in delta.items():
-        if name == "role" or bytes(raw) in _EMPTY:  # the role is always the assistant's
-            continue
-        if name in _MEANINGFUL:
-            meaningful = True
-            if name == "reasoning_content":
-                kept.setdefault("reasoning", raw)
-                continue
-        kept[name] = raw
-    logprobs = None if bytes(scores) in NOTHING else scores
-    if not kept and logprobs is None:
-        return None
-    return Piece(index, kept, meaningful, logprobs)
-
-
-def _finish(choice: Choice, native: str) -> Finish:
-    """The end of a choice.
-
-    Raises:
-        UpstreamFault: it is not one that the model came to.
-    """
-    reason = _FINISH.get(native, "stop")
-    if reason == "error":
-        raise UpstreamFault(
-            f"the provider ended the answer with finish_reason {native!r}",
-            public="the provider broke the answer off",
-            native_code=native,
-        )
-    return Finish(choice.index, reason, native)
 
 
 class ChunkReader:
@@ -132,7 +77,10 @@ class ChunkReader:
     """
 
     __slots__ = (
+        "_calls",
         "_classify",
+        "_doubled",
+        "_leaks",
         "_shapes",
         "broken_off",
         "done",
@@ -141,9 +89,12 @@ class ChunkReader:
         "upstream_id",
     )
 
-    def __init__(self, classify: ClassifyEvent = classify_event) -> None:
+    def __init__(self, classify: ClassifyEvent = UNMARKED.event, reading: Reading = PLAIN) -> None:
         self._classify = classify
-        self._shapes: list[tuple[bytes, bytes, int, int, int, bool]] = []
+        self._calls = ToolCalls(reading.held)
+        self._leaks = Leaks(self._calls) if reading.leaks else None
+        self._shapes: list[Shape] = []
+        self._doubled: Doubled | None = None
         self.upstream_id: str | None = None
         self.done = False
         self.finished = False
@@ -163,9 +114,54 @@ class ChunkReader:
                     _decode_text(quoted)
                 except UNREADABLE:  # it only looks like one string: decode it all
                     break
-                events.append(Text(quoted[1:-1], reasoning))
+                leaks = self._leaks
+                # Numbers are looked for much faster than bytes objects are.
+                if leaks is None or not (
+                    _LESS in quoted
+                    or leaks.channels
+                    or (_BACKSLASH in quoted and quoted.find(b"\\u003") >= 0)
+                ):
+                    events.append(Text(quoted[1:-1], reasoning))
+                else:
+                    leaks.text(Text(quoted[1:-1], reasoning), events)
                 return
-        self._decode(payload, events)
+        if self._doubled is None or not self._read_doubled(self._doubled, payload, events):
+            self._decode(payload, events)
+
+    def end(self, events: list[Event]) -> None:
+        """Append to `events` what is left of a stream that has ended, well or not. Harmless twice."""
+        if self._leaks is not None:
+            self._leaks.end(events)
+
+    def _read_doubled(self, shape: Doubled, payload: bytes, events: list[Event]) -> bool:
+        head, middle, tail, fixed = shape
+        size, odd = divmod(len(payload) - fixed, 2)
+        begins = len(head)
+        ends = begins + size
+        text = payload[begins:ends]
+        if (
+            odd
+            or size <= 0
+            or not payload.startswith(head)
+            or not payload.startswith(middle + text, ends)
+            or not payload.endswith(tail)
+        ):
+            return False
+        try:
+            _decode_text(b'"%b"' % text)
+        except UNREADABLE:
+            return False
+        self._add(Text(text, reasoning=True), events)
+        return True
+
+    def _add(self, event: Text | Piece, events: list[Event]) -> None:
+        """Append a delta, looking for tool calls that were left in its text."""
+        if self._leaks is None:
+            events.append(event)
+        elif isinstance(event, Text):
+            self._leaks.text(event, events)
+        else:
+            self._leaks.piece(event, events)
 
     def _decode(self, payload: bytes, events: list[Event]) -> None:
         named = type(payload) is ErrorPayload
@@ -174,9 +170,12 @@ class ChunkReader:
         if payload == b"[DONE]":
             self.done = True
             self._shapes.clear()  # so that what follows comes here
+            self._doubled = None
+            self.end(events)
+            events += self._calls.unfinished()
             return
         try:
-            chunk, payload = _readable(payload)
+            chunk, payload = readable(payload)
         except UNREADABLE:
             fault = _fault(payload)
             if fault is not None or named:
@@ -184,31 +183,38 @@ class ChunkReader:
             self.malformed += 1
             return
         if named or bytes(chunk.error) not in NOTHING:
+            if (usage := stated_in(chunk)) is not None:
+                events.append(usage)
             raise self._classify(_fault(payload) or Raw(payload))
-        if not chunk.choices and chunk.usage is None:
+        if not chunk.choices and bytes(chunk.usage) in NOTHING:
             if (fault := _fault(payload)) is not None:
                 raise self._classify(fault)
             # JSON, but nothing that a stream of chat chunks may hold, unless it is an empty list.
             self.malformed += chunk.choices is None
         if self.upstream_id is None:
-            self.upstream_id = chunk.id
+            self.upstream_id = identity_of(chunk.id)
         self._tell(chunk, payload, events)
 
     def _tell(self, chunk: Chunk, payload: bytes, events: list[Event]) -> None:
         failure: BackendError | None = None
         for choice in chunk.choices or ():
-            piece = _piece(choice.index, choice.delta or {}, choice.logprobs)
+            piece = piece_of(choice.index, choice.delta or {}, choice.logprobs)
             if piece is not None:
-                events.append(self._text(payload, chunk, choice, piece) or piece)
+                if "tool_calls" in piece.delta:
+                    piece = self._calls.delta(piece)
+                self._add(self._text(payload, chunk, choice, piece) or piece, events)
             if choice.finish_reason is not None:
+                if self._leaks is not None:
+                    self._leaks.flush(choice.index, events)
                 try:
-                    events.append(_finish(choice, choice.finish_reason))
+                    finish = finish_of(choice, choice.finish_reason, self._classify)
+                    events.append(self._calls.finish(finish))
                     self.finished = True
-                except UpstreamFault as error:
+                except BackendError as error:
                     failure = error
-            if choice.usage is not None and (usage := usage_of(choice.usage)):
+            if (usage := usage_of(choice.usage)) is not None:
                 events.append(usage)
-        if chunk.usage is not None and (usage := usage_of(chunk.usage)):
+        if (usage := usage_in(chunk)) is not None:
             events.append(usage)
         if failure is not None:
             self.broken_off = True
@@ -224,40 +230,19 @@ class ChunkReader:
             return None
         reasoning = name == "reasoning"
         # A usage object changes from chunk to chunk, and must be seen: no shape holds one.
-        alone = len(chunk.choices or ()) == 1 and chunk.usage is None
-        if alone and choice.finish_reason is None and choice.usage is None:
-            self._learn(payload, quoted, reasoning=reasoning)
+        changing = (chunk.usage, chunk.x_groq, choice.usage)
+        alone = len(chunk.choices or ()) == 1 and all(bytes(raw) in NOTHING for raw in changing)
+        if alone and choice.finish_reason is None:
+            self._learn(payload, quoted, tellings(choice, reasoning=reasoning), reasoning=reasoning)
         return Text(quoted[1:-1], reasoning)
 
-    def _learn(self, payload: bytes, quoted: bytes, *, reasoning: bool) -> None:
-        """Remember what surrounds `quoted`, the text of a delta.
-
-        The same bytes may stand elsewhere too, as a key or an id: the right place is the one where
-        another text changes the delta's.
-        """
-        at = -1
-        for _ in range(_PLACES):
-            at = payload.find(quoted, at + 1)
-            if at < 0:
-                return
-            head, tail = payload[: at + 1], payload[at + len(quoted) - 1 :]
-            if _is_text(head + _PROBE + tail, reasoning=reasoning):
-                shape = (head, tail, at, 1 - len(tail), len(head) + len(tail), reasoning)
-                self._shapes = [s for s in self._shapes if s[5] is not reasoning]
-                self._shapes.insert(0, shape)
-                return
-
-
-def _is_text(document: bytes, *, reasoning: bool) -> bool:
-    """Whether the text of the first choice's delta is `_PROBE`."""
-    try:
-        choices = decode_chunk(document).choices or ()
-    except UNREADABLE:
-        return False
-    probe = b'"%b"' % _PROBE
-    delta = (choices[0].delta or {}) if choices else {}
-    keys = _REASONING_KEYS if reasoning else ("content",)
-    return any(bytes(delta.get(key, Raw(b""))) == probe for key in keys)
+    def _learn(self, payload: bytes, quoted: bytes, told: list[bytes], *, reasoning: bool) -> None:
+        """Remember what surrounds `quoted`, the text of a delta, which may have it twice."""
+        if told == [quoted, quoted]:
+            self._doubled = learn_doubled(payload, quoted) or self._doubled
+        elif told == [quoted] and (shape := learn(payload, quoted, reasoning=reasoning)):
+            self._shapes = [s for s in self._shapes if s[5] is not reasoning]
+            self._shapes.insert(0, shape)
 
 
 def _fault(document: bytes) -> Raw | None:
@@ -269,16 +254,19 @@ def _fault(document: bytes) -> Raw | None:
 
 
 def read_whole(
-    body: bytes, classify: ClassifyEvent = classify_event
+    body: bytes,
+    classify: ClassifyEvent = UNMARKED.event,
+    reading: Reading = PLAIN,
 ) -> tuple[str | None, list[Event]]:
     """The id and events of a reply that was not streamed.
 
     Raises:
-        BadReply: it is not a chat completion, or a tool call's arguments are not JSON.
+        BadReply: it is not a chat completion, or the arguments of a tool call are not JSON, and were not
+            cut with the answer.
         BackendError: it holds an error.
     """
     try:
-        reply, body = _readable(body)
+        reply, body = readable(body)
     except UNREADABLE as error:
         if (fault := _fault(body)) is not None:
             raise classify(fault) from None
@@ -288,26 +276,50 @@ def read_whole(
     if not reply.choices:
         raise BadReply("a chat completion without choices")
     events: list[Event] = []
+    calls = ToolCalls(reading.held)
     for choice in reply.choices:
-        piece = _piece(choice.index, choice.message or {}, choice.logprobs)
+        piece = piece_of(choice.index, choice.message or {}, choice.logprobs)
+        finish = finish_of(choice, choice.finish_reason or "stop", classify)
         if piece is not None:
-            _check_tool_calls(piece)
-            events.append(piece)
-        events.append(_finish(choice, choice.finish_reason or "stop"))
-        if choice.usage is not None and (usage := usage_of(choice.usage)):
+            told = _told_whole(piece, calls, leaks=reading.leaks)
+            if finish.reason not in _CUT:
+                _check_tool_calls(told)
+            events += told
+        events.append(calls.finish(finish))
+        if (usage := usage_of(choice.usage)) is not None:
             events.append(usage)
-    if reply.usage is not None and (usage := usage_of(reply.usage)):
+    if (usage := usage_in(reply)) is not None:
         events.append(usage)
-    return reply.id, events
+    return identity_of(reply.id), events
 
 
-def _check_tool_calls(piece: Piece) -> None:
-    raw = piece.delta.get("tool_calls")
-    if raw is None:
-        return
+def stated_usage(body: bytes) -> Usage | None:
+    """The token counts of a whole reply that is no good; None if it states none."""
     try:
-        for call in _decode_tools(raw):
-            if call.function is not None and call.function.arguments:
-                _decode_any(call.function.arguments.encode())
+        return stated_in(readable(body)[0])
+    except UNREADABLE:
+        return None
+
+
+def _told_whole(piece: Piece, calls: ToolCalls, *, leaks: bool) -> list[Event]:
+    """What a message says."""
+    if "tool_calls" in piece.delta:
+        piece = calls.whole(piece)
+    if not leaks:
+        return [piece]
+    told: list[Event] = []
+    reader = Leaks(calls)
+    reader.piece(piece, told)
+    reader.end(told)
+    return told
+
+
+def _check_tool_calls(events: list[Event]) -> None:
+    try:
+        for event in events:
+            raw = event.delta.get("tool_calls") if isinstance(event, Piece) else None
+            for call in _decode_tools(raw) if raw is not None else ():
+                if call.function is not None and call.function.arguments:
+                    _decode_any(call.function.arguments.encode())
     except UNREADABLE as error:
-        raise BadReply(f"a tool call that is not JSON: {error}") from None
+        raise BadToolCall(f"a tool call that is not JSON: {error}") from None

@@ -6,12 +6,10 @@ Prints one line of JSON, provider to port, when all of them listen; ends well on
 import argparse
 import asyncio
 import json
-import signal
 import sys
-from contextlib import AsyncExitStack
 from typing import get_args
 
-from backends.sandbox.server import Provider, SandboxServer
+from backends.sandbox.server import Provider, SandboxServer, serve_until_signal
 
 
 def _arguments() -> argparse.Namespace:
@@ -26,28 +24,30 @@ def _arguments() -> argparse.Namespace:
             f"--{provider}-port", type=int, metavar="PORT", help=f"run {provider}; 0 for any port"
         )
     arguments = parser.parse_args()
-    if all(getattr(arguments, f"{provider}_port") is None for provider in providers):
+    if all(_port(arguments, provider) is None for provider in providers):
         parser.error("name at least one provider's port")
     return arguments
 
 
+def _port(arguments: argparse.Namespace, provider: Provider) -> int | None:
+    port: int | None = getattr(arguments, f"{provider}_port".replace("-", "_"))
+    return port
+
+
 async def _serve(arguments: argparse.Namespace) -> None:
-    over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, over.set)
     providers: tuple[Provider, ...] = get_args(Provider)
-    async with AsyncExitStack() as stack:
-        ports = {}
-        for provider in providers:
-            port = getattr(arguments, f"{provider}_port")
-            if port is not None:
-                server = SandboxServer(provider, arguments.host, port, pace_ms=arguments.pace_ms)
-                await stack.enter_async_context(server)
-                ports[provider] = server.port
+    servers = {
+        provider: SandboxServer(provider, arguments.host, port, pace_ms=arguments.pace_ms)
+        for provider in providers
+        if (port := _port(arguments, provider)) is not None
+    }
+
+    def tell() -> None:
+        ports = {provider: server.port for provider, server in servers.items()}
         sys.stdout.write(json.dumps(ports) + "\n")
         sys.stdout.flush()
-        await over.wait()
+
+    await serve_until_signal(servers.values(), tell)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ from backends.sandbox.tokens import message_text
 _REASONING = ("These", " words", " stand", " for", " reasoning", ".")
 _FILLER = (" and", " so", " on")
 _JSON_PIECE = 8  # characters
-DEFAULT_OVERSIZE = 2 * 1024 * 1024
+BUILTIN = "builtin_function"  # of Moonshot's: it answers its call itself, once that is sent back
+SEARCH_TOKENS = 600  # that a search of it finds
 
 
 class ChatRequest(Struct, kw_only=True):
@@ -34,6 +35,12 @@ class ChatRequest(Struct, kw_only=True):
     tool_choice: str | dict[str, Any] | None = None
     response_format: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
+    reasoning: dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    include_reasoning: bool | None = None
+    models: list[str] | None = None
+    provider: dict[str, Any] | None = None
+    providerOptions: dict[str, dict[str, Any]] | None = None  # noqa: N815 - Vercel's spelling
     enable_thinking: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     cache_salt: Any = None
@@ -55,6 +62,21 @@ class ChatRequest(Struct, kw_only=True):
         """Whether Moonshot's switch says no."""
         return (self.thinking or {}).get("type") == "disabled"
 
+    @property
+    def prefix(self) -> str:
+        """What the answer is to continue without repeating it: Moonshot's `partial`."""
+        last = self.messages[-1] if self.messages else {}
+        partial = last.get("role") == "assistant" and last.get("partial") is True
+        return message_text(last) if partial else ""
+
+    @property
+    def past_calls(self) -> list[dict[str, Any]]:
+        """The tool calls of the conversation so far."""
+        calls = [
+            call for message in self.messages or () for call in message.get("tool_calls") or ()
+        ]
+        return [call for call in calls if isinstance(call, dict)]
+
 
 class ToolCall(Struct, frozen=True):
     """One tool call; its head counts as a token, and so does each fragment of its arguments."""
@@ -62,6 +84,7 @@ class ToolCall(Struct, frozen=True):
     id: str
     name: str
     fragments: tuple[str, ...]
+    type: str = "function"
 
     @property
     def arguments(self) -> str:
@@ -106,27 +129,25 @@ def compose(
         thinks: whether the model reasons on this request.
         tool_id: the provider's id for the call of a tool, by name and by place in the conversation.
     """
-    fault = directives.fault
-    if fault is not None and fault.name is FaultName.EMPTY:
+    if directives.fault is not None and directives.fault.name is FaultName.EMPTY:
         return answer
-    if fault is not None and fault.name is FaultName.NO_USAGE:
-        answer = replace(answer, shows_usage=False)
     if thinks:
         answer = replace(answer, reasoning=_stretch(_REASONING, directives.think))
     tool = _tool(request)
     if tool is not None:
-        name, parameters = tool
-        calls = sum(len(m.get("tool_calls") or ()) for m in request.messages or ())
-        arguments = json.encode(example(parameters) if parameters else {}).decode()
-        call = ToolCall(tool_id(name, calls), name, _slices(arguments))
+        function, kind = tool.get("function") or {}, str(tool.get("type", "function"))
+        name, place = str(function.get("name", "")), len(request.past_calls)
+        parameters = function.get("parameters")
+        said = example(parameters) if parameters else {}
+        if kind == BUILTIN:
+            said = {
+                "search_result": {"search_id": f"sandbox-{place}"},
+                "usage": {"total_tokens": SEARCH_TOKENS},
+            }
+        call = ToolCall(tool_id(name, place), name, _slices(json.encode(said).decode()), kind)
         answer = replace(answer, tool=call, finish_reason="tool_calls")
     else:
         answer = replace(answer, content=_content(request, directives, title))
-    if fault is not None and fault.name is FaultName.OVERSIZED_LINE:
-        place = max(fault.after or 0, 0)
-        giant = "x" * (fault.size or DEFAULT_OVERSIZE)
-        content = (*answer.content[:place], giant, *answer.content[place:])
-        answer = replace(answer, content=content)
     return truncate(answer, request.cap)
 
 
@@ -144,8 +165,8 @@ def truncate(answer: Answer, cap: int | None) -> Answer:
     return replace(answer, reasoning=reasoning, content=content, tool=tool, finish_reason="length")
 
 
-def _tool(request: ChatRequest) -> tuple[str, Any] | None:
-    """Name and parameter schema of the tool to call, if one is to be called."""
+def _tool(request: ChatRequest) -> dict[str, Any] | None:
+    """The tool to call, if one is to be called."""
     choice, tools = request.tool_choice, request.tools
     if not tools or choice == "none":
         return None
@@ -153,11 +174,10 @@ def _tool(request: ChatRequest) -> tuple[str, Any] | None:
     last = request.messages[-1] if request.messages else {}
     if last.get("role") == "tool" and not forced:
         return None  # the result is in: an agent's loop must come to an end
-    functions = [tool.get("function") or {} for tool in tools]
     if isinstance(choice, dict):
         wanted = (choice.get("function") or {}).get("name")
-        functions = [f for f in functions if f.get("name") == wanted] or functions
-    return str(functions[0].get("name", "")), functions[0].get("parameters")
+        tools = [t for t in tools if (t.get("function") or {}).get("name") == wanted] or tools
+    return tools[0]
 
 
 def _content(request: ChatRequest, directives: Directives, title: str) -> tuple[str, ...]:
@@ -173,6 +193,8 @@ def _content(request: ChatRequest, directives: Directives, title: str) -> tuple[
         f"This is Tidegate's sandbox of {title}, not a model."
         f" The last user message has {length} characters."
     )
+    if request.prefix and text.startswith(request.prefix):
+        text = text.removeprefix(request.prefix)
     first, *rest = text.split(" ")
     return _stretch((first, *(f" {word}" for word in rest)), directives.pieces)
 

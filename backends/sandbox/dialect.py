@@ -1,5 +1,6 @@
 """What a provider's dialect must define, and the values that it is handed and hands back."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from enum import Enum, auto
@@ -15,7 +16,9 @@ class Failure(Enum):
     """What a provider can say no to, or fail with; each dialect has its own words for it."""
 
     BAD_REQUEST = auto()
+    CONTEXT_LENGTH = auto()
     CONTENT_FILTER = auto()
+    MODERATION = auto()
     MISSING_KEY = auto()
     WRONG_KEY = auto()
     FORBIDDEN = auto()
@@ -25,30 +28,28 @@ class Failure(Enum):
     RATE = auto()
     OVERLOADED = auto()
     QUOTA = auto()
+    PAYMENT = auto()  # the same as QUOTA, by 402
+    FORBIDDEN_QUOTA = auto()  # the same, by 403
     SERVER = auto()
     UNAVAILABLE = auto()
-    GATEWAY_TIMEOUT = auto()
 
 
 FAILURES: Mapping[FaultName, Failure] = {
     FaultName.ERROR400: Failure.BAD_REQUEST,
+    FaultName.ERROR400_CONTEXT: Failure.CONTEXT_LENGTH,
     FaultName.ERROR400_FILTER: Failure.CONTENT_FILTER,
     FaultName.ERROR401: Failure.WRONG_KEY,
+    FaultName.ERROR402: Failure.PAYMENT,
     FaultName.ERROR403: Failure.FORBIDDEN,
+    FaultName.ERROR403_QUOTA: Failure.FORBIDDEN_QUOTA,
+    FaultName.ERROR403_MODERATION: Failure.MODERATION,
     FaultName.ERROR404: Failure.UNKNOWN_MODEL,
     FaultName.ERROR429_RATE: Failure.RATE,
     FaultName.ERROR429_OVERLOADED: Failure.OVERLOADED,
     FaultName.ERROR429_QUOTA: Failure.QUOTA,
     FaultName.ERROR500: Failure.SERVER,
     FaultName.ERROR503: Failure.UNAVAILABLE,
-    FaultName.HTML504: Failure.GATEWAY_TIMEOUT,
 }
-
-HTML_504 = (
-    b"<html>\r\n<head><title>504 Gateway Time-out</title></head>\r\n<body>\r\n"
-    b"<center><h1>504 Gateway Time-out</h1></center>\r\n<hr><center>nginx</center>\r\n"
-    b"</body>\r\n</html>\r\n"
-)
 
 
 class Refusal(Struct, frozen=True):
@@ -58,6 +59,23 @@ class Refusal(Struct, frozen=True):
     body: bytes
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+
+
+def _page(status: int, title: str) -> Refusal:
+    """A page of HTML as nginx makes them."""
+    body = (
+        f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{title}</h1></center>\r\n<hr><center>nginx</center>\r\n"
+        "</body>\r\n</html>\r\n"
+    )
+    return Refusal(status, body.encode(), "text/html")
+
+
+PAGES: Mapping[FaultName, Refusal] = {
+    FaultName.HTML502: _page(502, "502 Bad Gateway"),
+    FaultName.HTML504: _page(504, "504 Gateway Time-out"),
+    FaultName.LOGIN_PAGE: _page(200, "Sign in to this network"),
+}
 
 
 class Stamp(Struct, frozen=True):
@@ -90,6 +108,7 @@ class Dialect(ABC):
     stream_type: ClassVar[str] = "text/event-stream"
     key_needed: ClassVar[bool] = True
     done_after_error: ClassVar[bool] = False  # whether an error event is followed by [DONE]
+    comment: ClassVar[bytes] = b""  # what stands in a stream while the provider is at work
 
     @abstractmethod
     def refusal(self, failure: Failure, detail: str = "") -> Refusal:
@@ -109,7 +128,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def error_event(self) -> bytes:
-        """An error object as it stands inside a reply of status 200."""
+        """An error object as it stands inside a stream."""
+
+    def error_document(self) -> bytes:
+        """The same in a whole reply of status 200."""
+        return self.error_event()
 
     @abstractmethod
     def document(self, path: str) -> bytes | None:
@@ -128,6 +151,16 @@ class Dialect(ABC):
     def thinks(self, request: ChatRequest) -> bool:
         """Whether the model reasons on this request."""
         return not request.thinking_off
+
+    def found_tokens(self, request: ChatRequest) -> int:
+        """Tokens that the provider itself adds to the prompt: those of what it was to search for."""
+        del request
+        return 0
+
+    def leaks(self, request: ChatRequest) -> bool:
+        """Whether what is in `request` makes the model write its next tool call as raw text."""
+        del request
+        return False
 
     def tool_id(self, request: ChatRequest, name: str, place: int) -> str:
         """The id of a tool call; open-weight hosts pass on Kimi's own form (recorded 2026-08)."""
@@ -152,13 +185,26 @@ def tool_deltas(answer: Answer, *, first_with_arguments: bool = False) -> list[d
     fragments = list(answer.tool.fragments)
     opening = fragments.pop(0) if first_with_arguments and fragments else ""
     name = {"name": answer.tool.name, "arguments": opening}
-    call = {"id": answer.tool.id, "type": "function", "function": name}
+    call = {"id": answer.tool.id, "type": answer.tool.type, "function": name}
     if first_with_arguments:
         first = {"id": call["id"], "type": call["type"], "index": 0, "function": name}
     else:
         first = {"index": 0, **call}
     rest = [{"index": 0, "function": {"arguments": fragment}} for fragment in fragments]
     return [{"tool_calls": [delta]} for delta in (first, *rest)]
+
+
+def k2_leaks(request: ChatRequest) -> bool:
+    """What makes Kimi K2 write tool calls that its hosts cannot parse: ids of another form in the past.
+
+    It knows no ids but `functions.<name>:<place>`; Moonshot's own API rewrites others, open-weight
+    hosts mostly do not (K2 deployment guide, and vendor reports of 2025-11).
+    """
+    for call in request.past_calls:
+        name = (call.get("function") or {}).get("name")
+        if not re.fullmatch(rf"functions\.{re.escape(str(name))}:\d+", str(call.get("id"))):
+            return True
+    return False
 
 
 encode = json.encode

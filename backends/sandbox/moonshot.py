@@ -12,8 +12,9 @@ from msgspec import Struct
 from typing_extensions import override
 
 from backends.sandbox.answer import Answer, ChatRequest
-from backends.sandbox.dialect import HTML_504, Dialect, Failure, Frame, Refusal, Stamp, encode
+from backends.sandbox.dialect import Dialect, Failure, Frame, Refusal, Stamp, encode
 from backends.sandbox.dialect import tool_deltas as tool_call_deltas
+from backends.sandbox.moonshot_search import search_objection, searches
 from backends.sandbox.tokens import count_prompt_tokens
 
 _INVALID = "invalid_request_error"
@@ -25,13 +26,20 @@ _SUSPENDED = (
     "please recharge your account or check your plan and billing details"
 )
 
+_HIGH_RISK = "The request was rejected because it was considered high risk"
+_TOO_LONG = (  # recorded
+    "Invalid request: Your request exceeded model token limit: {context} (requested: {tokens})"
+)
+
 # failure -> status, type, message. An overload is answered with Retry-After [documented].
 _ERRORS: Mapping[Failure, tuple[int, str, str]] = {
     Failure.BAD_REQUEST: (400, _INVALID, "invalid temperature: only 1 is allowed for this model"),
+    Failure.CONTEXT_LENGTH: (400, _INVALID, _TOO_LONG.format(context=262_144, tokens=269_030)),
+    Failure.MODERATION: (403, "content_filter", _HIGH_RISK),
     Failure.CONTENT_FILTER: (
         400,
         "content_filter",
-        "The request was rejected because it was considered high risk",
+        _HIGH_RISK,
     ),
     Failure.MISSING_KEY: (401, "incorrect_api_key_error", "Incorrect API key provided"),
     Failure.WRONG_KEY: (401, "invalid_authentication_error", "Invalid Authentication"),
@@ -57,6 +65,9 @@ _ERRORS: Mapping[Failure, tuple[int, str, str]] = {
         "exceeded_current_quota_error",
         _SUSPENDED,
     ),
+    Failure.PAYMENT: (402, "exceeded_current_quota_error", _SUSPENDED),
+    # one help page of the vendor has 403 for a low balance, its error reference has 429
+    Failure.FORBIDDEN_QUOTA: (403, "exceeded_current_quota_error", _SUSPENDED),
     Failure.SERVER: (500, "server_error", "Internal server error"),  # text ours
     Failure.UNAVAILABLE: (503, "server_unavailable", "The service is unavailable"),  # text ours
 }
@@ -69,6 +80,8 @@ class Model(Struct, frozen=True, kw_only=True):
     context: int
     efforts: bool = False  # the K3 family: effort levels, dynamic tools, tool_choice required
     toggle: bool = False  # thinking can be switched off
+    wants_reasoning: bool = False  # that of past tool calls must come back while it thinks
+    retired: bool = False  # switched off; served only by a stand-in that is told to
 
 
 _MILLION, _QUARTER = 1_048_576, 262_144
@@ -80,7 +93,10 @@ MODELS: Mapping[str, Model] = {
         Model(id="kimi-k3", context=_MILLION, efforts=True, toggle=True),
         Model(id="kimi-k2.7-code", context=_QUARTER),
         Model(id="kimi-k2.7-code-highspeed", context=_QUARTER),
-        Model(id="kimi-k2.6", context=_QUARTER, toggle=True),
+        Model(id="kimi-k2.6", context=_QUARTER, toggle=True, wants_reasoning=True),
+        # off since 2026-08-31 and 2026-05-25
+        Model(id="kimi-k2.5", context=_QUARTER, toggle=True, wants_reasoning=True, retired=True),
+        Model(id="kimi-k2-thinking", context=_QUARTER, wants_reasoning=True, retired=True),
     )
 }
 
@@ -90,6 +106,7 @@ class Moonshot(Dialect):
 
     Args:
         balance: US dollars that the account shows; at or below 0 inference is refused.
+        retired: whether models that Moonshot has switched off are served all the same.
     """
 
     title = "Moonshot AI"
@@ -97,13 +114,14 @@ class Moonshot(Dialect):
     chat_paths: ClassVar[frozenset[str]] = frozenset({"/v1/chat/completions"})
     content_type = "application/json; charset=utf-8"
 
-    def __init__(self, balance: float = 49.58894) -> None:
+    def __init__(self, balance: float = 49.58894, *, retired: bool = False) -> None:
         self.balance = balance
+        self._models = {
+            name: model for name, model in MODELS.items() if retired or not model.retired
+        }
 
     @override
     def refusal(self, failure: Failure, detail: str = "") -> Refusal:
-        if failure is Failure.GATEWAY_TIMEOUT:
-            return Refusal(504, HTML_504, "text/html")
         if failure is Failure.UNKNOWN_MODEL:
             text = f"Not found the model {detail or 'kimi-nonexistent'} or Permission denied"
             return self._error(404, "resource_not_found_error", text)
@@ -121,21 +139,24 @@ class Moonshot(Dialect):
     def check(self, request: ChatRequest, prompt_tokens: int) -> Refusal | None:
         if self.balance <= 0:
             return self.refusal(Failure.QUOTA)
-        model = MODELS.get(request.model or "")
+        model = self._models.get(request.model or "")
         if model is None:
             return self.refusal(Failure.UNKNOWN_MODEL, request.model or "")
         objection = (
             _fixed_parameters(request, model)
             or _messages(request)
+            or _reasoning(request, model, thinks=self.thinks(request))
             or _tools(request, model, thinks=self.thinks(request))
+            or search_objection(request, thinks=self.thinks(request) and not model.efforts)
             or _format(request)
         )
         if objection is None and prompt_tokens > model.context:
-            objection = (
-                "Invalid request: Your request exceeded model token limit: "
-                f"{model.context} (requested: {prompt_tokens})"
-            )
+            objection = _TOO_LONG.format(context=model.context, tokens=prompt_tokens)
         return self.refusal(Failure.BAD_REQUEST, objection) if objection else None
+
+    @override
+    def found_tokens(self, request: ChatRequest) -> int:
+        return sum(found for _, found in searches(request))
 
     @override
     def thinks(self, request: ChatRequest) -> bool:
@@ -156,7 +177,12 @@ class Moonshot(Dialect):
             message["reasoning_content"] = "".join(answer.reasoning)
         if answer.tool is not None:
             function = {"name": answer.tool.name, "arguments": answer.tool.arguments}
-            call = {"index": 0, "id": answer.tool.id, "type": "function", "function": function}
+            call = {
+                "index": 0,
+                "id": answer.tool.id,
+                "type": answer.tool.type,
+                "function": function,
+            }
             message["tool_calls"] = [call]
         choice = {"index": 0, "message": message, "finish_reason": answer.finish_reason}
         reply = self._envelope(request, stamp, "chat.completion") | {"choices": [choice]}
@@ -197,7 +223,9 @@ class Moonshot(Dialect):
     @override
     def document(self, path: str) -> bytes | None:
         if path == "/v1/models":
-            return encode({"object": "list", "data": [_row(model) for model in MODELS.values()]})
+            return encode(
+                {"object": "list", "data": [_row(model) for model in self._models.values()]}
+            )
         if path == "/v1/users/me/balance":
             voucher = min(self.balance, 46.58893)
             data = {
@@ -304,6 +332,23 @@ def _messages(request: ChatRequest) -> str | None:
     return None
 
 
+def _reasoning(request: ChatRequest, model: Model, *, thinks: bool) -> str | None:
+    """Reasoning belongs to the tool calls that it led to.
+
+    Vendor's documentation of Kimi Code, stored copy of 2026-09-03, and reports on K2 Thinking, K2.5
+    and K2.6; K3 took a history without it (recorded 2026-09-03).
+    """
+    if not (thinks and model.wants_reasoning):
+        return None
+    for place, message in enumerate(request.messages or ()):
+        if message.get("tool_calls") and not message.get("reasoning_content"):
+            return (
+                "thinking is enabled but reasoning_content is missing in assistant tool call"
+                f" message at index {place}"
+            )
+    return None
+
+
 def _tools(request: ChatRequest, model: Model, *, thinks: bool) -> str | None:
     choice = request.tool_choice
     if isinstance(choice, str) and choice not in {"auto", "none", "required"}:
@@ -319,6 +364,8 @@ def _tools(request: ChatRequest, model: Model, *, thinks: bool) -> str | None:
 
 def _format(request: ChatRequest) -> str | None:
     asked = request.response_format or {}
+    if asked.get("type") == "json_object" and (request.messages or [{}])[-1].get("partial"):
+        return "partial is incompatible with response_format json_object"  # ours
     if asked.get("type", "text") not in {"text", "json_object", "json_schema"}:
         return f"invalid response_format type: {asked['type']}"  # ours
     strict = (asked.get("json_schema") or {}).get("strict", True)

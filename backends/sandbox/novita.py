@@ -15,13 +15,13 @@ from typing_extensions import override
 
 from backends.sandbox.answer import Answer, ChatRequest
 from backends.sandbox.dialect import (
-    HTML_504,
     Dialect,
     Failure,
     Frame,
     Refusal,
     Stamp,
     encode,
+    k2_leaks,
     tool_deltas,
 )
 
@@ -29,6 +29,12 @@ ErrorForm = Literal["reason", "openai"]
 
 _ERRORS: Mapping[Failure, tuple[int, str, str]] = {
     Failure.BAD_REQUEST: (400, "INVALID_REQUEST_BODY", "invalid request parameters"),
+    Failure.CONTEXT_LENGTH: (
+        400,
+        "INVALID_REQUEST_BODY",
+        "This model's maximum context length is 262144 tokens. However, you requested 269030 tokens.",
+    ),
+    Failure.MODERATION: (403, "CONTENT_POLICY", "the request was flagged"),
     Failure.CONTENT_FILTER: (400, "CONTENT_POLICY", "the request was rejected by content policy"),
     Failure.MISSING_KEY: (401, "MISSING_API_KEY", "API key is missing"),
     Failure.WRONG_KEY: (401, "INVALID_API_KEY", "API key is missing or incorrect"),
@@ -38,6 +44,8 @@ _ERRORS: Mapping[Failure, tuple[int, str, str]] = {
     Failure.RATE: (429, "RATE_LIMIT_EXCEEDED", "rate limit exceeded: RPM"),
     Failure.OVERLOADED: (429, "SERVER_OVERLOADED", "the model is overloaded, try again later"),
     Failure.QUOTA: (403, "NOT_ENOUGH_BALANCE", "not enough balance"),
+    Failure.PAYMENT: (402, "NOT_ENOUGH_BALANCE", "not enough balance"),
+    Failure.FORBIDDEN_QUOTA: (403, "NOT_ENOUGH_BALANCE", "not enough balance"),
     Failure.SERVER: (500, "INTERNAL_SERVER_ERROR", "internal server error"),
     Failure.UNAVAILABLE: (503, "SERVICE_UNAVAILABLE", "service unavailable"),
 }
@@ -90,8 +98,6 @@ class Novita(Dialect):
 
     @override
     def refusal(self, failure: Failure, detail: str = "") -> Refusal:
-        if failure is Failure.GATEWAY_TIMEOUT:
-            return Refusal(504, HTML_504, "text/html")
         headers = (("Retry-After", "1"),) if failure is Failure.OVERLOADED else ()
         if failure is Failure.UNKNOWN_MODEL:
             status, reason = 404, "MODEL_NOT_FOUND"
@@ -117,7 +123,10 @@ class Novita(Dialect):
         elif request.cap is not None and not 1 <= request.cap <= model.max_output:
             objection = f"max_tokens must be between 1 and {model.max_output}"
         elif prompt_tokens > model.context:
-            objection = f"the prompt of {prompt_tokens} tokens exceeds {model.context}"
+            objection = (
+                f"This model's maximum context length is {model.context} tokens."
+                f" However, you requested {prompt_tokens} tokens."
+            )
         return self.refusal(Failure.BAD_REQUEST, objection) if objection else None
 
     @override
@@ -125,6 +134,11 @@ class Novita(Dialect):
         if request.model in _SILENT or request.enable_thinking is False:
             return False
         return super().thinks(request)
+
+    @override
+    def leaks(self, request: ChatRequest) -> bool:
+        k2 = (request.model or "").startswith("moonshotai/kimi-k2")
+        return k2 and k2_leaks(request)
 
     @override
     def whole(self, request: ChatRequest, answer: Answer, stamp: Stamp) -> bytes:

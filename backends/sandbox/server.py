@@ -2,16 +2,25 @@
 
 import asyncio
 import secrets
+import signal
 import time
 from collections.abc import Callable, Collection, Iterable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Literal, Self
 
 from msgspec import DecodeError, json
 
-from backends.sandbox.answer import Answer, ChatRequest, compose
+from backends.sandbox.answer import Answer, ChatRequest, compose, truncate
 from backends.sandbox.control import CONTROL, control
-from backends.sandbox.dialect import FAILURES, Dialect, Failure, Refusal, Stamp
+from backends.sandbox.dialect import FAILURES, PAGES, Dialect, Failure, Refusal, Stamp
+from backends.sandbox.distort import (
+    billed,
+    distorted,
+    distorted_frames,
+    distorted_whole,
+    leaked,
+)
 from backends.sandbox.faults import (
     BadDirectiveError,
     Directives,
@@ -23,6 +32,7 @@ from backends.sandbox.faults import (
 from backends.sandbox.http import Connection, Request
 from backends.sandbox.moonshot import Moonshot
 from backends.sandbox.novita import Novita
+from backends.sandbox.openrouter import OpenRouter
 from backends.sandbox.record import Received, Record, Tally
 from backends.sandbox.script import (
     Break,
@@ -34,10 +44,18 @@ from backends.sandbox.script import (
     whole_steps,
 )
 from backends.sandbox.tokens import PrefixCache, count_tokens, prompt_text
+from backends.sandbox.vercel import Vercel
 from backends.sandbox.vllm import Vllm
 
-Provider = Literal["moonshot", "novita", "vllm"]
-DIALECTS: dict[str, Callable[[], Dialect]] = {"moonshot": Moonshot, "novita": Novita, "vllm": Vllm}
+Provider = Literal["moonshot", "moonshot-cn", "openrouter", "vercel", "novita", "vllm"]
+DIALECTS: dict[Provider, Callable[[], Dialect]] = {
+    "moonshot": Moonshot,
+    "moonshot-cn": Moonshot,  # the same wire at another address, with accounts of its own
+    "openrouter": OpenRouter,
+    "vercel": Vercel,
+    "novita": Novita,
+    "vllm": Vllm,
+}
 
 
 class SandboxServer:
@@ -75,7 +93,7 @@ class SandboxServer:
         self.record = Record()
         self._keys = keys
         self._pace_ms = pace_ms
-        own = type(self.dialect).__name__.lower()
+        own = provider if isinstance(provider, str) else type(self.dialect).__name__.lower()
         self._names = frozenset({own, name or own})
         self._clock = clock
         self._cache = PrefixCache()
@@ -240,7 +258,7 @@ class SandboxServer:
         if steps := _struck(self.dialect, fault, headers):
             return steps
         text = prompt_text(chat.messages or ())
-        prompt_tokens = count_tokens(text, chat.messages or ())
+        prompt_tokens = count_tokens(text, chat.messages or ()) + self.dialect.found_tokens(chat)
         refusal_or_none = self._unauthorised(request) or self.dialect.check(chat, prompt_tokens)
         if refusal_or_none is not None:
             return refusal_steps(refusal_or_none, headers)
@@ -256,6 +274,9 @@ class SandboxServer:
             thinks=self.dialect.thinks(chat),
             tool_id=lambda name, place: self.dialect.tool_id(chat, name, place),
         )
+        if self.dialect.leaks(chat):
+            answer = leaked(answer)
+        answer = truncate(distorted(answer, fault), chat.cap)
         steps = [Wait(directives.wait_ms / 1000)] if directives.wait_ms > 0 else []
         return steps + self._reply(chat, answer, stamp, fault, directives.pace_ms)
 
@@ -268,17 +289,22 @@ class SandboxServer:
         pace_ms: float | None,
     ) -> list[Step]:
         headers = self.dialect.head(stamp)
-        error = self.dialect.error_event()
+        dialect = self.dialect
+        error = dialect.error_event() if chat.stream else dialect.error_document()
+        if fault is not None and fault.name is FaultName.BILLED_ERROR:
+            written = truncate(answer, max(fault.after or 0, 0))
+            error = billed(error, dialect.whole(chat, written, stamp))
         if not chat.stream:
-            body = self.dialect.whole(chat, answer, stamp)
-            return whole_steps(body, self.dialect.content_type, headers, fault, error)
+            body = distorted_whole(dialect.whole(chat, answer, stamp), fault)
+            return whole_steps(body, dialect.content_type, headers, fault, error)
         return stream_steps(
-            self.dialect.frames(chat, answer, stamp),
+            distorted_frames(self.dialect.frames(chat, answer, stamp), fault),
             head(200, self.dialect.stream_type, headers, None),
             fault=fault,
             pace_s=(self._pace_ms if pace_ms is None else pace_ms) / 1000,
             error=error,
             done_after_error=self.dialect.done_after_error,
+            comment=self.dialect.comment,
         )
 
     def _other(self, request: Request) -> list[Step]:
@@ -290,7 +316,7 @@ class SandboxServer:
         if isinstance(body, Refusal):
             return refusal_steps(body, headers)
         kind = self.dialect.content_type if body else ""
-        return whole_steps(body, kind, headers, fault, self.dialect.error_event())
+        return whole_steps(body, kind, headers, fault, self.dialect.error_document())
 
     def _document(self, request: Request) -> bytes | Refusal:
         body: bytes | None = None
@@ -327,6 +353,27 @@ class SandboxServer:
         return Stamp(secrets.token_hex(16), self._clock(), own)
 
 
+async def serve_until_signal(servers: Iterable[SandboxServer], ready: Callable[[], object]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        servers: not started yet.
+        ready: called once all listen.
+
+    Raises:
+        OSError: an address cannot be used.
+    """
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, over.set)
+    async with AsyncExitStack() as stack:
+        for server in servers:
+            await stack.enter_async_context(server)
+        ready()
+        await over.wait()
+
+
 def _struck(
     dialect: Dialect, fault: Fault | None, headers: tuple[tuple[str, str], ...]
 ) -> list[Step]:
@@ -335,5 +382,9 @@ def _struck(
         return []
     if fault.name is FaultName.REFUSE:
         return [Break(reset=fault.how == "rst")]
-    failure = FAILURES.get(fault.name)
-    return refusal_steps(dialect.refusal(failure), headers, fault) if failure else []
+    refusal = PAGES.get(fault.name)
+    if fault.name is FaultName.WHOLE_ERROR:
+        refusal = Refusal(200, dialect.error_document(), dialect.content_type)
+    elif failure := FAILURES.get(fault.name):
+        refusal = dialect.refusal(failure)
+    return refusal_steps(refusal, headers, fault) if refusal else []

@@ -7,13 +7,13 @@ from typing_extensions import override
 
 from backends.sandbox.answer import Answer, ChatRequest
 from backends.sandbox.dialect import (
-    HTML_504,
     Dialect,
     Failure,
     Frame,
     Refusal,
     Stamp,
     encode,
+    k2_leaks,
     tool_deltas,
 )
 from backends.sandbox.tokens import prompt_text
@@ -24,17 +24,27 @@ _BUSY = (
     "Please try again later or on a different instance."
 )
 _DEAD = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+_TOO_LONG = (
+    "This model's maximum context length is {context} tokens. However, your "
+    "prompt contains at least {tokens} input tokens, which exceeds this limit "
+    "even without any output tokens. Please reduce the length of the input prompt. "
+    "(parameter=input_tokens, value={tokens})"
+)
 _LONGEST_SALT = 1024
 _FINGERPRINT = "vllm-0.32.0-edee2ed3"
 
 # vLLM itself has no rate, money or content refusals: those stand for a proxy in front of it
 _ERRORS: Mapping[Failure, tuple[int, str, str]] = {
     Failure.BAD_REQUEST: (400, _BAD, "the request is not valid"),
+    Failure.CONTEXT_LENGTH: (400, _BAD, _TOO_LONG.format(context=262_144, tokens=269_030)),
     Failure.CONTENT_FILTER: (400, _BAD, "the request was refused"),
+    Failure.MODERATION: (403, "PermissionDeniedError", "the request was flagged"),
     Failure.FORBIDDEN: (403, "PermissionDeniedError", "Scale-out endpoints are disabled."),
     Failure.RATE: (429, "RateLimitError", "Too many requests"),
     Failure.OVERLOADED: (503, "Service Unavailable", _BUSY),  # a full queue, without Retry-After
     Failure.QUOTA: (429, "RateLimitError", "Quota exceeded"),
+    Failure.PAYMENT: (402, "PaymentRequiredError", "Quota exceeded"),
+    Failure.FORBIDDEN_QUOTA: (403, "PermissionDeniedError", "Quota exceeded"),
     Failure.SERVER: (500, "InternalServerError", _DEAD),
     Failure.UNAVAILABLE: (503, "Service Unavailable", _BUSY),
 }
@@ -69,8 +79,6 @@ class Vllm(Dialect):
 
     @override
     def refusal(self, failure: Failure, detail: str = "") -> Refusal:
-        if failure is Failure.GATEWAY_TIMEOUT:
-            return Refusal(504, HTML_504, "text/html")
         if failure in {Failure.MISSING_KEY, Failure.WRONG_KEY}:
             return Refusal(401, encode({"error": "Unauthorized"}))
         if failure is Failure.UNKNOWN_PATH:
@@ -84,7 +92,8 @@ class Vllm(Dialect):
             )
             return _error(404, "NotFoundError", text, "model")
         status, kind, message = _ERRORS[failure]
-        return _error(status, kind, detail or message)
+        param = "input_tokens" if failure is Failure.CONTEXT_LENGTH else None
+        return _error(status, kind, detail or message, param)
 
     @override
     def check(self, request: ChatRequest, prompt_tokens: int) -> Refusal | None:
@@ -110,18 +119,17 @@ class Vllm(Dialect):
             )
             return _error(400, _BAD, text, "max_tokens")
         if prompt_tokens >= self.context:
-            text = (
-                f"This model's maximum context length is {self.context} tokens. However, your "
-                f"prompt contains at least {prompt_tokens} input tokens, which exceeds this limit "
-                "even without any output tokens. Please reduce the length of the input prompt. "
-                f"(parameter=input_tokens, value={prompt_tokens})"
-            )
+            text = _TOO_LONG.format(context=self.context, tokens=prompt_tokens)
             return _error(400, _BAD, text, "input_tokens")
         return None
 
     @override
     def thinks(self, request: ChatRequest) -> bool:
         return (request.chat_template_kwargs or {}).get("thinking") is not False
+
+    @override
+    def leaks(self, request: ChatRequest) -> bool:
+        return k2_leaks(request)
 
     @override
     def whole(self, request: ChatRequest, answer: Answer, stamp: Stamp) -> bytes:
@@ -145,7 +153,7 @@ class Vllm(Dialect):
             "index": 0,
             "message": message,
             "logprobs": None,
-            "finish_reason": answer.finish_reason,
+            "finish_reason": _finish(answer),
             "stop_reason": None,
             "token_ids": None,
             "routed_experts": None,
@@ -175,7 +183,7 @@ class Vllm(Dialect):
             choice: dict[str, Any] = {"index": 0, "delta": delta, "logprobs": None}
             choice["finish_reason"] = None
             if delta is deltas[-1]:
-                choice |= {"finish_reason": answer.finish_reason, "stop_reason": None}
+                choice |= {"finish_reason": _finish(answer), "stop_reason": None}
             choice["token_ids"] = None
             frames.append(Frame(encode({**envelope, "choices": [choice]}), bool(delta)))
         if answer.shows_usage and request.include_usage:
@@ -265,6 +273,11 @@ class Vllm(Dialect):
             "max_model_len": self.context,
             "permission": [permission],
         }
+
+
+def _finish(answer: Answer) -> str:
+    # recorded 2026-11: an answer that a shutdown ends
+    return "abort" if answer.finish_reason == "error" else answer.finish_reason
 
 
 def _error(status: int, kind: str, message: str, param: str | None = None) -> Refusal:

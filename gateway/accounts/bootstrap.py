@@ -6,6 +6,7 @@ from sqlalchemy import insert, select
 from gateway.accounts import installation
 from gateway.accounts.ids import new_id
 from gateway.accounts.keys import insert_key
+from gateway.accounts.privacy import privacy_of
 from gateway.accounts.rows import Organisation, Team
 from gateway.clock import Clock
 from gateway.store.database import Database
@@ -48,7 +49,7 @@ async def ensure_first(
                 )
             )
         else:
-            organisation = Organisation(row.id, row.name, row.created_ms)
+            organisation = Organisation(row.id, row.name, row.created_ms, privacy_of(row))
         oldest = (
             select(teams)
             .where(teams.c.organisation_id == organisation.id)
@@ -56,7 +57,13 @@ async def ensure_first(
         )
         row = (await connection.execute(oldest.limit(1))).one_or_none()
         if row is None:
-            team = Team(new_id("team"), organisation.id, FIRST_NAME, now_ms)
+            team = Team(
+                new_id("team"),
+                organisation.id,
+                FIRST_NAME,
+                now_ms,
+                organisation_privacy=organisation.privacy,
+            )
             await connection.execute(
                 insert(teams).values(
                     id=team.id,
@@ -66,7 +73,14 @@ async def ensure_first(
                 )
             )
         else:
-            team = Team(row.id, row.organisation_id, row.name, row.created_ms)
+            team = Team(
+                row.id,
+                row.organisation_id,
+                row.name,
+                row.created_ms,
+                privacy_of(row),
+                organisation.privacy,
+            )
         plaintext = None
         if with_key and await connection.scalar(select(api_keys.c.id).limit(1)) is None:
             _, plaintext = await insert_key(

@@ -1,12 +1,13 @@
 """API keys: made once in plain text, kept as a hash."""
 
-from sqlalchemy import Select, insert, or_, select, update
+from sqlalchemy import Select, Update, insert, or_, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.accounts import budgets, installation, teams
 from gateway.accounts.ids import new_id
 from gateway.accounts.names import checked_name
+from gateway.accounts.privacy import NOTHING_DEMANDED, Change, Privacy, privacy_of
 from gateway.accounts.rows import Key, Team
 from gateway.auth.keys import PREFIX, key_hash, new_key
 from gateway.clock import Clock
@@ -17,10 +18,18 @@ from gateway.values import BudgetRule, Principal
 
 _SHOWN = len(PREFIX) + 4
 
-_LISTED = select(
-    tables.api_keys,
-    tables.teams.c.name.label("team_name"),
-).join(tables.teams, tables.teams.c.id == tables.api_keys.c.team_id)
+# What the levels above a key demand.
+_ABOVE = (
+    tables.teams.c.zdr.label("team_zdr"),
+    tables.teams.c.no_training.label("team_no_training"),
+    tables.organisations.c.zdr.label("organisation_zdr"),
+    tables.organisations.c.no_training.label("organisation_no_training"),
+)
+_LISTED = (
+    select(tables.api_keys, tables.teams.c.name.label("team_name"), *_ABOVE)
+    .join(tables.teams, tables.teams.c.id == tables.api_keys.c.team_id)
+    .join(tables.organisations, tables.organisations.c.id == tables.teams.c.organisation_id)
+)
 
 _FOUND = (
     select(
@@ -31,6 +40,9 @@ _FOUND = (
         tables.teams.c.id.label("team_id"),
         tables.teams.c.name.label("team_name"),
         tables.teams.c.organisation_id,
+        tables.api_keys.c.zdr,
+        tables.api_keys.c.no_training,
+        *_ABOVE,
         tables.budgets.c.id.label("budget_id"),
         tables.budgets.c.scope,
         tables.budgets.c.limit_pico,
@@ -38,6 +50,7 @@ _FOUND = (
         tables.budgets.c.period,
     )
     .join(tables.teams, tables.teams.c.id == tables.api_keys.c.team_id)
+    .join(tables.organisations, tables.organisations.c.id == tables.teams.c.organisation_id)
     .join(
         tables.budgets,
         or_(
@@ -59,6 +72,7 @@ async def create(
     name: str = "unnamed",
     expires_ms: int | None = None,
     budget: budgets.Limit | None = None,
+    privacy: Privacy = NOTHING_DEMANDED,
 ) -> tuple[Key, str]:
     """Issue a key to a team, with a budget of its own if one is given.
 
@@ -70,6 +84,7 @@ async def create(
         name: what the key is for.
         expires_ms: epoch milliseconds after which it is refused.
         budget: limit on the key's spend.
+        privacy: what it demands of those who see its requests.
 
     Returns:
         The key's row, and the key in plain text, which nobody can ever read again.
@@ -91,7 +106,13 @@ async def create(
         await installation.claim(connection, pepper, now_ms=now_ms)
         owner = await teams.find(connection, team)
         row, plaintext = await insert_key(
-            connection, pepper, owner, name=name, now_ms=now_ms, expires_ms=expires_ms
+            connection,
+            pepper,
+            owner,
+            name=name,
+            now_ms=now_ms,
+            expires_ms=expires_ms,
+            privacy=privacy,
         )
         if budget is not None:
             await budgets.put(connection, "key", row.id, budget, now_ms=now_ms)
@@ -106,6 +127,7 @@ async def insert_key(
     name: str,
     now_ms: int,
     expires_ms: int | None = None,
+    privacy: Privacy = NOTHING_DEMANDED,
 ) -> tuple[Key, str]:
     """`create`, inside a transaction that is open already."""
     plaintext = new_key()
@@ -119,6 +141,9 @@ async def insert_key(
         created_ms=now_ms,
         expires_ms=expires_ms,
         disabled_ms=None,
+        privacy=privacy,
+        team_privacy=team.privacy,
+        organisation_privacy=team.organisation_privacy,
     )
     await connection.execute(
         insert(tables.api_keys).values(
@@ -130,6 +155,8 @@ async def insert_key(
             last4=row.last4,
             created_ms=row.created_ms,
             expires_ms=row.expires_ms,
+            zdr=privacy.zdr,
+            no_training=privacy.no_training,
         )
     )
     return row, plaintext
@@ -156,14 +183,28 @@ async def disable(db: Database, key_id: str, *, clock: Clock) -> Key:
     Raises:
         NotFound: no such key; code key_not_found.
     """
+    not_yet = tables.api_keys.c.disabled_ms.is_(None)
+    now_ms = int(clock.now() * 1000)
+    return await _changed(db, key_id, update(tables.api_keys).where(not_yet), disabled_ms=now_ms)
+
+
+async def set_privacy(db: Database, key_id: str, change: Change) -> Key:
+    """Change what a key demands of those who see its requests; gateways follow as with `disable`.
+
+    What its team and organisation demand stays in force.
+
+    Raises:
+        NotFound: no such key; code key_not_found.
+        InvalidRequest: nothing to set.
+    """
+    return await _changed(db, key_id, update(tables.api_keys), **change.values())
+
+
+async def _changed(db: Database, key_id: str, change: Update, **values: object) -> Key:
+    is_it = tables.api_keys.c.id == key_id
     async with db.transaction() as connection:
-        await connection.execute(
-            update(tables.api_keys)
-            .where(tables.api_keys.c.id == key_id, tables.api_keys.c.disabled_ms.is_(None))
-            .values(disabled_ms=int(clock.now() * 1000))
-        )
-        rows = await connection.execute(_LISTED.where(tables.api_keys.c.id == key_id))
-        row = rows.one_or_none()
+        await connection.execute(change.where(is_it).values(**values))
+        row = (await connection.execute(_LISTED.where(is_it))).one_or_none()
     if row is None:
         raise NotFound(
             f"no key {key_id!r}; `tidegate keys list` shows their ids, which begin with `key_`",
@@ -174,7 +215,7 @@ async def disable(db: Database, key_id: str, *, clock: Clock) -> Key:
 
 
 async def find_principal(db: Database, digest: bytes) -> Principal | None:
-    """The caller whose key has this hash, with the budgets of key and team; None if there is none.
+    """The caller whose key has this hash, with what binds it from all levels; None if there is none.
 
     Disabled and expired keys are found too: the caller is to be told which of the two it is.
     """
@@ -197,6 +238,8 @@ async def find_principal(db: Database, digest: bytes) -> Principal | None:
         ),
         disabled=first.disabled_ms is not None,
         expires_at=None if first.expires_ms is None else first.expires_ms / 1000,
+        zdr=first.zdr or first.team_zdr or first.organisation_zdr,
+        no_training=first.no_training or first.team_no_training or first.organisation_no_training,
     )
 
 
@@ -211,4 +254,7 @@ def _key(row: Row[tuple[object, ...]]) -> Key:
         created_ms=row.created_ms,
         expires_ms=row.expires_ms,
         disabled_ms=row.disabled_ms,
+        privacy=privacy_of(row),
+        team_privacy=privacy_of(row, "team_"),
+        organisation_privacy=privacy_of(row, "organisation_"),
     )

@@ -1,7 +1,10 @@
 """Accounts as administrators see them."""
 
+from collections.abc import Mapping
+
 from msgspec import Struct
 
+from gateway.accounts.privacy import NOTHING_DEMANDED, Privacy
 from pricing import Money
 
 
@@ -11,6 +14,12 @@ class Organisation(Struct, frozen=True):
     id: str
     name: str
     created_ms: int
+    privacy: Privacy = NOTHING_DEMANDED
+
+    @property
+    def levels(self) -> Mapping[str, Privacy]:
+        """What each level demands that its requests come under."""
+        return {"organisation": self.privacy}
 
 
 class Team(Struct, frozen=True):
@@ -20,6 +29,13 @@ class Team(Struct, frozen=True):
     organisation_id: str
     name: str
     created_ms: int
+    privacy: Privacy = NOTHING_DEMANDED
+    organisation_privacy: Privacy = NOTHING_DEMANDED
+
+    @property
+    def levels(self) -> Mapping[str, Privacy]:
+        """What each level demands that its requests come under."""
+        return {"organisation": self.organisation_privacy, "team": self.privacy}
 
 
 class Key(Struct, frozen=True, kw_only=True):
@@ -34,6 +50,18 @@ class Key(Struct, frozen=True, kw_only=True):
     created_ms: int
     expires_ms: int | None
     disabled_ms: int | None
+    privacy: Privacy = NOTHING_DEMANDED
+    team_privacy: Privacy = NOTHING_DEMANDED
+    organisation_privacy: Privacy = NOTHING_DEMANDED
+
+    @property
+    def levels(self) -> Mapping[str, Privacy]:
+        """What each level demands that its requests come under."""
+        return {
+            "organisation": self.organisation_privacy,
+            "team": self.team_privacy,
+            "key": self.privacy,
+        }
 
 
 class Budget(Struct, frozen=True, kw_only=True):

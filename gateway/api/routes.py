@@ -16,7 +16,7 @@ from gateway.usage import queries
 from gateway.values import Principal
 from gateway.wire import anthropic_errors, openrouter
 from gateway.wire.anthropic_reply import generation_id
-from gateway.wire.errors import error_body, error_headers
+from gateway.wire.errors import error_body, error_headers, openrouter_body
 from pricing import ModelFacts
 
 _log = logging.getLogger(__name__)
@@ -171,7 +171,8 @@ def error_response(error: GatewayError, request: Request, identity: str) -> Resp
     """
     headers = error_headers(error)
     if not (request.url.path + "/").startswith(_ANTHROPIC):
-        return Response(error_body(error), error.status, headers=headers)
+        body = openrouter_body if request.url.path.startswith("/api/") else error_body
+        return Response(body(error), error.status, headers=headers)
     headers["request-id"] = identity
     return Response(anthropic_errors.error_body(error, identity), error.status, headers=headers)
 

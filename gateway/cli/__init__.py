@@ -11,9 +11,12 @@ from typing_extensions import override
 _VERBS = {
     "serve": ("serve", "serve", "Serve: the production entry."),
     "demo": ("demo", "demo", "Try it: a gateway with a key, ready in seconds."),
+    "sandbox": ("sandbox", "sandbox", "Stand-ins of the providers, with faults on request."),
+    "backends": ("backends", "backends", "List providers and endpoints, and try them."),
     "migrate": ("migrate", "migrate", "Bring the database to this version's schema."),
-    "keys": ("keys", "keys", "Make, list and disable API keys."),
-    "teams": ("teams", "teams", "Make and list teams."),
+    "keys": ("keys", "keys", "Make, list, change and disable API keys."),
+    "teams": ("teams", "teams", "Make, list and change teams."),
+    "organisations": ("organisations", "organisations", "List and change organisations."),
     "budgets": ("budgets", "budgets", "Set, list and remove budgets."),
 }
 

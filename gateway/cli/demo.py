@@ -31,8 +31,9 @@ _MODEL = "moonshotai/kimi-k2.6"
 def demo(data: Path, host: str, port: int) -> None:
     """Serve Kimi models with no settings at all.
 
-    With MOONSHOT_API_KEY or NOVITA_API_KEY set, from those providers; with neither, from sandbox
-    providers: local stand-ins that speak their wire.
+    With MOONSHOT_API_KEY, MOONSHOT_CN_API_KEY, NOVITA_API_KEY, OPENROUTER_API_KEY or
+    AI_GATEWAY_API_KEY set, from those providers; with none, from sandbox providers: local stand-ins
+    that speak their wire.
     """
     from gateway import app
     from gateway.settings import check, known_providers
@@ -46,6 +47,7 @@ def demo(data: Path, host: str, port: int) -> None:
                 {
                     "data": data,
                     "server": {"host": host, "port": port},
+                    "upstream": {"balance_interval": 0},  # a trial asks providers for answers only
                     "providers": providers,
                 }
             )
@@ -123,10 +125,11 @@ def _tell(settings: "Settings", first: "First", host: str, port: int) -> None:
 def _source(settings: "Settings") -> list[str]:
     if any(provider.sandbox for provider in settings.providers):
         return [
-            "  SANDBOX: neither MOONSHOT_API_KEY nor NOVITA_API_KEY is set, so answers come from",
-            "  local stand-ins of Moonshot and Novita, not from a model, and cost nothing.",
+            "  SANDBOX: no provider's key is set, so answers come from local stand-ins of Moonshot",
+            "  and Novita, not from a model, and cost nothing.",
             "  Prices and budgets are counted as if they were real.",
-            "  For the real thing, set one of the two variables and run this again.",
+            "  For the real thing, set MOONSHOT_API_KEY, NOVITA_API_KEY or OPENROUTER_API_KEY and",
+            "  run this again.",
         ]
     names = " and ".join(provider.kind for provider in settings.providers)
     return [f"  Serving from {names}: requests cost money at the provider."]

@@ -1,4 +1,4 @@
-"""`tidegate keys`: issue, list and disable API keys."""
+"""`tidegate keys`: issue, list and disable API keys, and say what they demand."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.administration import data_option, json_option, show, utc, with_database
+from gateway.cli.privacy import change, columns, making_options, privacy, setting_options, told
 from gateway.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def keys() -> None:
 )
 @click.option("--currency", help="ISO 4217 code of the budget.  [default: USD]")
 @click.option("--expires", metavar="TIME", help="Life of the key: 90m, 12h, 30d or 8w.")
+@making_options
 @data_option
 def create(
     *,
@@ -42,6 +44,8 @@ def create(
     period: str | None,
     currency: str | None,
     expires: str | None,
+    zdr: bool,
+    data_collection: str,
     data: Path,
 ) -> None:
     """Issue a key to a team and print it, once: only its hash is kept."""
@@ -67,6 +71,7 @@ def create(
             name=name,
             expires_ms=expires_ms,
             budget=limit,
+            privacy=privacy(zdr=zdr, data_collection=data_collection),
         )
 
     row, plaintext = with_database(data, issue)
@@ -81,7 +86,10 @@ def create(
 @json_option
 @data_option
 def list_keys(team: str | None, data: Path, *, as_json: bool) -> None:
-    """List the keys, oldest first; of each only its beginning and end."""
+    """List the keys, oldest first; of each only its beginning and end.
+
+    ZDR and DATA COLLECTION say what is in force, and which levels demand it.
+    """
     from gateway.accounts import keys as accounts
 
     now_ms = int(SystemClock().now() * 1000)
@@ -96,10 +104,27 @@ def list_keys(team: str | None, data: Path, *, as_json: bool) -> None:
             "created": utc(key.created_ms),
             "expires": utc(key.expires_ms),
             "disabled": utc(key.disabled_ms),
+            **columns(key.levels),
         }
         for key in with_database(data, lambda db: accounts.list_all(db, team=team))
     ]
     show(rows, as_json=as_json, empty="no keys; make one with `tidegate keys create --team TEAM`")
+
+
+@keys.command("set")
+@click.argument("key_id", metavar="ID")
+@setting_options
+@data_option
+def set_key(*, key_id: str, zdr: bool | None, data_collection: str | None, data: Path) -> None:
+    """Change what the key ID demands for its requests.
+
+    What its team and organisation demand stays in force.
+    """
+    from gateway.accounts import keys as accounts
+
+    demanded = change(zdr=zdr, data_collection=data_collection)
+    key = with_database(data, lambda db: accounts.set_privacy(db, key_id, demanded))
+    click.echo(told(key.id, key.levels), err=True)
 
 
 @keys.command("disable")

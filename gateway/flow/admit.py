@@ -1,23 +1,27 @@
 """Admission: what a request may cost is held before it is sent, and settled however it ends."""
 
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from backends import BackendError, Finish
+from backends import BackendError, BadToolCall, Finish
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.flow.answer import Answer
-from gateway.flow.attempt import Attempt, Chosen, Walker, note_failure
-from gateway.flow.dialects import Encoder
+from gateway.flow.attempt import Chosen, Walker
+from gateway.flow.dialects import Encoder, StreamEncoder
+from gateway.flow.failures import Attempt, note_failure
 from gateway.flow.settle import (
     Counted,
     Ending,
     Ticket,
     counted,
     outcome_of,
+    parts_of,
     record,
     settle,
 )
+from gateway.flow.tools import NO_TOOLS, tools_seen
 from gateway.policies.budgets import holds
 from gateway.routing.plan import output_cap
 from gateway.services import Services
@@ -33,6 +37,7 @@ from gateway.values import (
     Result,
     UsageView,
 )
+from gateway.wire.tool_checks import ToolFault, ToolFinding
 
 _CLIENT_CLOSED = 499  # nginx's status for a caller who left; nobody reads it
 
@@ -44,14 +49,16 @@ class Admission:
         walker: makes the attempts of this request, and remembers those that failed.
         chosen: the attempt that answers, once there is one.
         encoder: what turns its answer into bytes, and counts it.
+        tools: the tools that it called, once they were looked at.
     """
 
     def __init__(
         self, services: Services, exchange: Exchange, ticket: Ticket, answer: Answer
     ) -> None:
-        self.walker = Walker(services.backends, services.breaker, services.clock)
+        self.walker = Walker(services.backends, services.breaker, services.clock, services.tools)
         self.chosen: Chosen | None = None
         self.encoder: Encoder | None = None
+        self.tools = NO_TOOLS
         self._services = services
         self._exchange = exchange
         self._answer = answer
@@ -95,12 +102,24 @@ class Admission:
         if not self._settled:
             await self._settle(self._unfinished(error))
 
+    def look_at_tools(self, encoder: StreamEncoder) -> tuple[ToolFinding, ...]:
+        """What is wrong with the tool calls of a stream that has come to its end.
+
+        It is too late for anything but to say so: the caller has them already.
+        """
+        tools = self._ticket.request.fields.get("tools")
+        with suppress(ValueError):  # in no form that could be put together
+            self.tools = tools_seen(
+                self._services.tools, tools, encoder.tool_deltas, encoder.finishes
+            )
+        return self.tools.findings
+
     async def succeed(self) -> UsageView:
         """Settle a complete answer, before its last byte goes out; its line is safe on return."""
         chosen, encoder = self.chosen, self.encoder
         if chosen is None or encoder is None:
             raise ValueError("no answer was chosen")
-        consumed = self._consumed()
+        consumed = self._consumed(chosen.attempt)
         last = self._last(chosen, consumed, Result.SUCCESS, charged=True)
         await self._settle(
             Ending(
@@ -111,7 +130,10 @@ class Admission:
                 chosen=chosen,
             )
         )
-        return UsageView(consumed.usage, consumed.quantities, last.charge, consumed.basis)
+        parts = None
+        if consumed.quantities.searches:
+            parts = parts_of(last, chosen.attempt.entry.candidate.card)
+        return UsageView(consumed.usage, consumed.quantities, last.charge, consumed.basis, parts)
 
     async def broke_off(self, error: BackendError, status: int) -> None:
         """Settle an answer that failed at the provider after it had begun; safe on return."""
@@ -119,9 +141,8 @@ class Admission:
         if chosen is None:
             raise ValueError("no answer was chosen")
         note_failure(self._services.breaker, chosen.attempt, error)
-        last = self._last(
-            chosen, self._consumed(), Result.FAILED, charged=self._reached_caller(), error=error
-        )
+        consumed, charged = self._consumed(chosen.attempt), self._reached_caller()
+        last = self._last(chosen, consumed, Result.FAILED, charged=charged, error=error)
         await self._settle(
             Ending(
                 result=Result.FAILED,
@@ -152,13 +173,14 @@ class Admission:
                     started_ms=attempt.started_ms,
                     at_ms=int(services.clock.now() * 1000),
                     ttft_ms=round((chosen.first_token - attempt.started) * 1000),
+                    searches=self.walker.heard.searched,
                 )
             )
         )
 
     def _reached_caller(self) -> bool:
-        encoder = self.encoder
-        return self._answer.streaming and encoder is not None and encoder.deltas > 0
+        encoder = self._answer.encoder
+        return self._answer.streaming and encoder is not None and encoder.told
 
     def _estimated(self, encoder: Encoder) -> int:
         """Output tokens so far, should the provider not say: never more than what was held for."""
@@ -169,12 +191,14 @@ class Admission:
         cap = output_cap(self.chosen.attempt.entry.candidate, request.max_tokens)
         return min(output, cap * request.choices)
 
-    def _consumed(self) -> Counted:
-        encoder = self.encoder
-        prompt_bytes = self._ticket.request.prompt_bytes
+    def _consumed(self, attempt: Attempt) -> Counted:
+        encoder, heard = self.encoder, self.walker.heard
+        size, context = self._ticket.request.prompt_bytes, attempt.entry.candidate.context_length
         if encoder is None:
-            return counted(None, prompt_bytes)
-        return counted(encoder.usage, prompt_bytes, lambda: self._estimated(encoder))
+            return counted(heard.usage, size, context, lambda: heard.written, heard.searched)
+        return counted(
+            encoder.usage, size, context, lambda: self._estimated(encoder), heard.searched
+        )
 
     def _last(
         self,
@@ -210,12 +234,13 @@ class Admission:
         last = None
         if chosen is not None:
             charged = self._reached_caller()
-            last = self._last(chosen, self._consumed(), result, charged=charged)
+            consumed = self._consumed(chosen.attempt)
+            last = self._last(chosen, consumed, result, charged=charged)
         elif current is not None:
             last = record(
                 self._ticket,
                 current,
-                self._consumed(),
+                self._consumed(current),
                 ended=self._services.clock.monotonic(),
                 result=result,
                 charged=False,
@@ -231,9 +256,14 @@ class Admission:
         self._settled = True
         for failure in self.walker.failures:
             self._count_malformed(failure.attempt, failure.malformed)
+            if isinstance(failure.error, BadToolCall):
+                self._count_tools(failure.attempt, 1, (_fault_of(failure.error),))
         chosen, encoder = ending.chosen, self.encoder
         if chosen is not None:
             self._count_malformed(chosen.attempt, chosen.reply.malformed)
+            if seen := self.tools.calls:
+                faults = [finding.fault for finding in self.tools.findings]
+                self._count_tools(chosen.attempt, seen, faults)
             unstated = encoder is not None and encoder.usage is None
             if unstated and ending.result is Result.SUCCESS:
                 services.metrics.add(metrics.NO_USAGE, self._where(chosen.attempt))
@@ -243,9 +273,23 @@ class Admission:
         if events:
             self._services.metrics.add(metrics.MALFORMED, self._where(attempt), events)
 
+    def _count_tools(self, attempt: Attempt, calls: int, faults: Sequence[str]) -> None:
+        counted, where = self._services.metrics, self._where(attempt)
+        counted.add(metrics.TOOL_CALLS, where, calls)
+        for fault in faults:
+            counted.add(metrics.TOOL_FAULTS, (("fault", fault), *where))
+
     def _where(self, attempt: Attempt) -> metrics.Labels:
         provider = attempt.entry.candidate.endpoint.provider
         return (("model", self._ticket.plan.model), ("provider", provider))
+
+
+def _fault_of(error: BadToolCall) -> ToolFault:
+    """What was wrong with a call; an adapter finds only those that are no JSON, and says no more."""
+    try:
+        return ToolFault(error.native_code or "")
+    except ValueError:
+        return ToolFault.INVALID_JSON
 
 
 def _first(finishes: Sequence[Finish]) -> Finish | None:
@@ -269,7 +313,7 @@ def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:
         model=ticket.plan.model,
         endpoints=terms.endpoints,
         holds=tuple([lines.Held(hold.bucket, hold.amount_nano) for hold in held]),
-        est_prompt_tokens=estimate_prompt(request.prompt_bytes),
+        est_prompt_tokens=estimate_prompt(request.prompt_bytes, terms.context_length),
         streamed=request.stream,
         sandbox=terms.sandbox,
     )

@@ -3,11 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 from gateway.errors import GatewayError
 from gateway.flow.attempt import Chosen
 from gateway.flow.dialects import Dialect, StreamEncoder
 from gateway.values import Exchange
 from gateway.wire.errors import error_header_lines
+from gateway.wire.notes import NO_NOTES, Notes
+from gateway.wire.tool_checks import ToolFinding
 
 _STREAM = b"content-type: text/event-stream; charset=utf-8\r\n"
 _WHOLE = b"content-type: application/json\r\n"
@@ -33,6 +37,7 @@ class Answer:
         "dialect",
         "encoder",
         "generation_id",
+        "notes",
         "request_id",
         "status",
         "streaming",
@@ -46,6 +51,7 @@ class Answer:
         self.status: int | None = None  # HTTP status sent; None until the head went out
         self.streaming = False
         self.encoder: StreamEncoder | None = None  # once a stream is being relayed
+        self.notes: Notes = NO_NOTES  # what its end tells the caller
         self._exchange = exchange
         self._headers = (
             f"x-generation-id: {generation_id}\r\nx-request-id: {self.request_id}\r\n"
@@ -83,10 +89,16 @@ class Answer:
             self._timer = None
 
     def describe(self, chosen: Chosen, dropped: Sequence[str]) -> None:
-        """Say who answers, as far as the head has not gone out yet.
+        """Say who answers, as far as the head has not gone out yet, and what was left out.
 
         `dropped`: what of the request was left out before any endpoint was known.
         """
+        names: tuple[str, ...] = ()
+        if dropped or chosen.reply.dropped:
+            named = self.dialect.field_names
+            theirs = [named.get(name, name) for name in chosen.reply.dropped]
+            names = tuple(dict.fromkeys([*dropped, *theirs]))
+            self.notes = Notes(dropped=names)
         if self.status is not None:
             return
         endpoint = chosen.attempt.entry.candidate.endpoint
@@ -95,10 +107,13 @@ class Answer:
             self._headers += f"x-tidegate-attempts: {chosen.attempt.ordinal}\r\n"
         if endpoint.sandbox:
             self._headers += "x-tidegate-sandbox: true\r\n"
-        if dropped or chosen.reply.dropped:
-            named = self.dialect.field_names
-            names = [*dropped, *[named.get(name, name) for name in chosen.reply.dropped]]
-            self._headers += f"x-tidegate-dropped: {_header_text([*dict.fromkeys(names)])}\r\n"
+        if names:
+            self._headers += f"x-tidegate-dropped: {_header_text(names)}\r\n"
+
+    def note_tools(self, findings: tuple[ToolFinding, ...]) -> None:
+        """Have the end of the answer tell what is wrong with its tool calls."""
+        if findings:
+            self.notes = msgspec.structs.replace(self.notes, tool_calls=findings)
 
     def stream(self, data: bytes) -> None:
         """Send a piece of a stream; the head first, if need be."""

@@ -6,18 +6,15 @@ but the ledger learns of it unless all fail.
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from msgspec import Struct
 
 from backends import (
     Backend,
     BackendError,
+    BadReply,
     Call,
-    ConnectFailed,
-    ConnectionLost,
     EmptyReply,
     Event,
     Finish,
@@ -27,50 +24,100 @@ from backends import (
     UpstreamTimeout,
     Usage,
 )
+from backends.errors import ContextLengthExceeded
 from gateway.clock import Clock
-from gateway.errors import AllAttemptsFailed, InvalidRequest
+from gateway.flow.failures import Attempt, Failure, hush, note_failure, verdict
+from gateway.flow.tools import NO_TOOLS, ToolsSeen, tools_in
 from gateway.routing.plan import output_cap
+from gateway.uptime.accounts import AccountLoad
 from gateway.uptime.breaker import Breaker
-from gateway.values import Plan, PlanEntry, Principal
+from gateway.usage.quantify import estimate_output, estimate_prompt
+from gateway.values import Candidate, Plan, PlanEntry, Principal
 from gateway.wire.request import ChatRequest
+from gateway.wire.tool_checks import ToolChecker
+from gateway.wire.web_search import SearchMeter
 
-_log = logging.getLogger(__name__)
-
-# HTTP status for the caller when the last failure was of this kind; 502 otherwise.
-_STATUS = {"timeout": 504, "overloaded": 503, "rate_limited": 429, "connect_failed": 503}
-_OURS = (ConnectFailed, ConnectionLost, UpstreamTimeout)
 _ENDED_ON_PURPOSE = ("length", "content_filter", "tool_calls")
-
-
-class Attempt(Struct, frozen=True):
-    """One attempt under way or over. Times are on the monotonic clock."""
-
-    ordinal: int
-    entry: PlanEntry
-    started_ms: int  # epoch
-    started: float
-
-
-class Failure(Struct, frozen=True):
-    """An attempt that failed before it was chosen, with the usage it stated, if any.
-
-    `malformed` counts the events of it that could not be read.
-    """
-
-    attempt: Attempt
-    error: BackendError
-    ended: float
-    usage: Usage | None = None
-    malformed: int = 0
+_SLACK = 64  # pieces that an answer may have beyond its cap in tokens
+_EVENTS_PER_PIECE = 4  # usage and ends come once, or with each piece
+MAX_WHOLE = 33_554_432  # bytes of any answer, as of one that comes whole
 
 
 class Chosen(Struct, frozen=True):
-    """The attempt that answers, with what has arrived of it so far."""
+    """The attempt that answers, with what has arrived of it so far.
+
+    `tools` are the tools that it called, where it is complete already.
+    """
 
     attempt: Attempt
     reply: Reply
     events: Sequence[Event]
     first_token: float
+    tools: ToolsSeen = NO_TOOLS
+
+
+class Heard:
+    """What has come of the attempt under way: for its cost, should it come to nothing.
+
+    It is counted when somebody asks, each event once: that is where an attempt fails, and with each piece
+    where a provider sends much beside them.
+    """
+
+    __slots__ = ("_counted", "_pieces", "events", "searches")
+
+    def __init__(self, most_searches: int = 0) -> None:
+        """`most_searches`: so many are held for; 0 where the tool is not declared."""
+        self.searches = SearchMeter(most_searches) if most_searches else None
+        self.events: list[Event] = []
+        self._counted = 0  # events looked at
+        self._pieces = 0  # pieces among them
+
+    @property
+    def usage(self) -> Usage | None:
+        """The provider's last statement."""
+        return next((event for event in reversed(self.events) if type(event) is Usage), None)
+
+    @property
+    def pieces(self) -> int:
+        """Pieces of answer."""
+        new = self.events[self._counted :]
+        self._counted += len(new)
+        self._pieces += sum([type(e) is Text or (type(e) is Piece and e.meaningful) for e in new])
+        return self._pieces
+
+    @property
+    def written(self) -> int:
+        """Output tokens, estimated."""
+        return estimate_output(self.pieces, _size(self.events))
+
+    @property
+    def searched(self) -> int:
+        """Web searches that were called."""
+        if self.searches is None:
+            return 0
+        self.searches.add(self.events)
+        return self.searches.count
+
+    def bound(self, most: int) -> None:
+        """See that there are no more than `most` pieces, nor many times as many events of any kind.
+
+        Raises:
+            BadReply: there are.
+        """
+        count = len(self.events)
+        if count > most and (count > most * _EVENTS_PER_PIECE or self.pieces > most):
+            raise over_cap(most)
+
+
+def _size(events: Sequence[Event]) -> int:
+    """Bytes of answer in events."""
+    size = 0
+    for event in events:
+        if type(event) is Text:
+            size += len(event.text)
+        elif type(event) is Piece:
+            size += sum(map(len, event.delta.values()))
+    return size
 
 
 class Walker:
@@ -78,17 +125,41 @@ class Walker:
 
     Attributes:
         current: the attempt under way, if any.
+        heard: what has come of it.
         failures: the attempts that failed, in order.
         reply: the reply under way, if any.
     """
 
-    __slots__ = ("_backends", "_breaker", "_clock", "current", "failures", "reply")
+    __slots__ = (
+        "_backends",
+        "_breaker",
+        "_clock",
+        "_load",
+        "_silent",
+        "_tools",
+        "_waits",
+        "current",
+        "failures",
+        "heard",
+        "reply",
+    )
 
-    def __init__(self, backends: Mapping[str, Backend], breaker: Breaker, clock: Clock) -> None:
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        breaker: Breaker,
+        clock: Clock,
+        tools: ToolChecker,
+    ) -> None:
         self._backends = backends
         self._breaker = breaker
         self._clock = clock
+        self._load: AccountLoad | None = None  # that the attempt under way counts in
+        self._waits: list[tuple[PlanEntry, float]] = []  # passed over: at a limit of our account
+        self._silent = False  # whether what providers say of the request is kept from everybody
+        self._tools = tools
         self.current: Attempt | None = None
+        self.heard = Heard()
         self.failures: list[Failure] = []
         self.reply: Reply | None = None
 
@@ -100,6 +171,7 @@ class Walker:
         principal: Principal,
         request_id: str,
         deadline: float,
+        via: str = "",
     ) -> Chosen:
         """The first endpoint that answers.
 
@@ -109,27 +181,65 @@ class Walker:
             principal: whose request it is.
             request_id: the generation id.
             deadline: when all attempts together must be over, on the monotonic clock.
+            via: the gateways that it came through, this one last.
 
         Raises:
-            InvalidRequest: a provider found the caller at fault.
+            InvalidRequest: a provider found the caller at fault, or no context was large enough.
             AllAttemptsFailed: none answered.
         """
-        for ordinal, entry in enumerate(plan.entries, 1):
+        self._silent = principal.zdr or request.preferences.zdr
+        loads = self._breaker.loads
+        too_long_for = 0  # tokens of the largest context that did not do
+        too_short: list[PlanEntry] = []
+        entries: Sequence[PlanEntry] = plan.entries
+        while entries:
+            entry, *entries = entries
             started = self._clock.monotonic()
             left = deadline - started
             if left <= 0:
                 break
+            if entry.candidate.context_length <= too_long_for:
+                too_short.append(entry)
+                continue
+            if loads and self._at_limit(loads, entry, request, started):
+                continue
+            ordinal = len(self.failures) + 1
             self.current = Attempt(ordinal, entry, int(self._clock.now() * 1000), started)
-            usage: list[Usage] = []
+            self.heard = Heard(request.searches * request.choices)
             try:
                 return await self._try(
-                    self.current, request, request_id, left, usage, principal=principal
+                    self.current, request, request_id, left, principal=principal, via=via
                 )
             except BackendError as error:
-                self._failed(error, usage[-1] if usage else None)
+                self._failed(error)
                 if not error.try_next:
                     break
-        raise _verdict(self.failures, plan)
+                if error.sets_aside == "account":
+                    entries = _others_first(entries, entry.candidate.endpoint.account)
+                if isinstance(error, ContextLengthExceeded):
+                    too_long_for = max(too_long_for, entry.candidate.context_length)
+        raise verdict(plan.model, self.failures, waits=self._waits, too_short=too_short)
+
+    def _at_limit(
+        self,
+        loads: Mapping[str, AccountLoad],
+        entry: PlanEntry,
+        request: ChatRequest,
+        now: float,
+    ) -> bool:
+        """Whether an endpoint's account is at a limit; if not, the attempt counts in it from here on."""
+        candidate = entry.candidate
+        load = loads.get(candidate.endpoint.account)
+        if load is None:
+            return False
+        cap = output_cap(candidate, request.max_tokens)
+        prompt = estimate_prompt(request.prompt_bytes, candidate.context_length)
+        tokens = prompt + cap * request.choices
+        if wait := load.take(now, tokens):
+            self._waits.append((entry, wait))
+            return True
+        self._load = load
+        return False
 
     async def _try(
         self,
@@ -137,9 +247,9 @@ class Walker:
         request: ChatRequest,
         request_id: str,
         left: float,
-        usage: list[Usage],
         *,
         principal: Principal,
+        via: str,
     ) -> Chosen:
         candidate = attempt.entry.candidate
         endpoint = candidate.endpoint
@@ -153,49 +263,103 @@ class Walker:
             mode=request.mode,
             zdr=principal.zdr or request.preferences.zdr,
             no_training=principal.no_training or request.preferences.no_training,
+            via=via,
         )
         reply = await self._backends[endpoint.kind].open(call, endpoint, timeout=left)
         self.reply = reply
-        if endpoint.native_non_stream and not request.stream:
-            return await self._first(attempt, reply, usage)  # it is all here already
+        if endpoint.native_non_stream and not request.stream:  # it is all here already
+            return self._good(await self._rest(await self._first(attempt, reply), request))
         late = _FirstToken(reply, attempt.started + endpoint.deadlines.first_byte, self._clock)
         try:
-            return await self._first(attempt, reply, usage)
+            chosen = await self._first(attempt, reply)
         except BackendError:
             if late.passed:
                 raise UpstreamTimeout("first_token", endpoint.deadlines.first_byte) from None
             raise
         finally:
             late.close()
+        return self._good(chosen if request.stream else await self._rest(chosen, request))
 
-    async def _first(self, attempt: Attempt, reply: Reply, usage: list[Usage]) -> Chosen:
-        endpoint = attempt.entry.candidate.endpoint
-        events: list[Event] = []
+    def _good(self, chosen: Chosen) -> Chosen:
+        endpoint = chosen.attempt.entry.candidate.endpoint
+        self._breaker.succeeded(endpoint.id, endpoint.account)
+        return chosen
+
+    async def _first(self, attempt: Attempt, reply: Reply) -> Chosen:
+        """The reply up to its first meaningful event."""
+        events = self.heard.events
         while batch := await reply.next():
             events += batch
             for event in batch:
-                if isinstance(event, Usage):
-                    usage.append(event)
-                elif _meaningful(event):
-                    self._breaker.succeeded(endpoint.id)
+                if _meaningful(event):
                     return Chosen(attempt, reply, events, self._clock.monotonic())
         raise EmptyReply
 
-    def _failed(self, error: BackendError, usage: Usage | None) -> None:
+    async def _rest(self, chosen: Chosen, request: ChatRequest) -> Chosen:
+        """The whole reply: the caller has nothing of it yet, so that another endpoint may still do better.
+
+        Raises:
+            BadReply: it is too long, calls too many searches, or one of its tool calls is of no use.
+        """
+        heard, reply, events = self.heard, chosen.reply, self.heard.events
+        most = most_pieces(chosen.attempt.entry.candidate, request)
+        size = 0  # of what came after the first events: those were bounded as one reply, or as one line
+        while batch := await reply.next():
+            events += batch
+            size += _size(batch)
+            if size > MAX_WHOLE:
+                raise BadReply(f"an answer of more than {MAX_WHOLE} bytes")
+            heard.bound(most)
+        heard.bound(most)
+        if heard.searches is not None:
+            heard.searches.add(events)
+            heard.searches.check()
+        tools = tools_in(self._tools, request.fields.get("tools"), events)
+        return Chosen(chosen.attempt, reply, events, chosen.first_token, tools)
+
+    def hush(self, error: BackendError) -> None:
+        """Where nothing of the request may be kept, leave nothing of what the provider said of it."""
+        if self._silent:
+            hush(error)
+
+    def _failed(self, error: BackendError) -> None:
         attempt = self.current
         if attempt is None:
             return
+        self.hush(error)
         malformed = 0 if self.reply is None else self.reply.malformed
         self.abort()
-        self.failures.append(Failure(attempt, error, self._clock.monotonic(), usage, malformed))
+        heard, ended = self.heard, self._clock.monotonic()
+        self.failures.append(
+            Failure(attempt, error, ended, heard.usage, malformed, heard.written, heard.searched)
+        )
         self.current = None
         note_failure(self._breaker, attempt, error)
 
     def abort(self) -> None:
         """End the reply under way, if there is one."""
+        if self._load is not None:
+            self._load.end()
+            self._load = None
         if self.reply is not None:
             self.reply.abort()
             self.reply = None
+
+
+def most_pieces(candidate: Candidate, request: ChatRequest) -> int:
+    """Pieces that an answer may have: what was held for it covers no more.
+
+    A piece is a token or more, but for the ends of reasoning, tool calls and the like.
+    """
+    return output_cap(candidate, request.max_tokens) * request.choices + _SLACK
+
+
+def over_cap(most: int) -> BadReply:
+    """What an answer with more than `most` pieces is."""
+    return BadReply(
+        f"more than {most} pieces: the output cap was ignored",
+        public="the provider wrote more than it was asked for",
+    )
 
 
 class _FirstToken:
@@ -218,22 +382,9 @@ class _FirstToken:
         self._timer.cancel()
 
 
-def note_failure(breaker: Breaker, attempt: Attempt, error: BackendError) -> None:
-    """Count a failure against its endpoint, and log it if that is news.
-
-    The provider's own words stay out of the log: they may quote the prompt. Those of our own client,
-    on connections and deadlines, are in it.
-    """
-    endpoint = attempt.entry.candidate.endpoint
-    if breaker.failed(endpoint.id, error):
-        told = str(error) if isinstance(error, _OURS) else error.native_code
-        _log.warning(
-            "endpoint %s fails: %s, HTTP status %s, %s",
-            endpoint.id,
-            error.code,
-            error.status or "-",
-            told or type(error.__cause__).__name__,
-        )
+def _others_first(entries: Sequence[PlanEntry], account: str) -> Sequence[PlanEntry]:
+    """The same, with those of one account last: what it was refused for holds for all of them."""
+    return sorted(entries, key=lambda entry: entry.candidate.endpoint.account == account)
 
 
 def _meaningful(event: Event) -> bool:
@@ -244,49 +395,3 @@ def _meaningful(event: Event) -> bool:
     # An answer that was cut at its cap, or by a filter, before any text is an answer all the same:
     # another endpoint would do no better.
     return isinstance(event, Finish) and event.reason in _ENDED_ON_PURPOSE
-
-
-def describe(failure: Failure) -> dict[str, Any]:
-    """A failed attempt as a caller may read of it."""
-    candidate, error = failure.attempt.entry.candidate, failure.error
-    seen: dict[str, Any] = {
-        "provider": candidate.endpoint.provider,
-        "endpoint": candidate.endpoint.id,
-        "code": error.code,
-        "message": error.public,
-    }
-    if error.status is not None:
-        seen["status"] = error.status
-    return seen
-
-
-def _verdict(failures: Sequence[Failure], plan: Plan) -> Exception:
-    metadata: dict[str, Any] = {"attempts": [describe(failure) for failure in failures]}
-    if not failures:
-        return AllAttemptsFailed(
-            "the request's total time was used up before any endpoint could be tried",
-            status=504,
-            code="timeout",
-            metadata=metadata,
-        )
-    last = failures[-1]
-    error = last.error
-    provider = last.attempt.entry.candidate.endpoint.provider
-    if not error.try_next:
-        status = 400 if error.status not in {413, 422} else error.status
-        return InvalidRequest(
-            f"{provider} refused the request: {error.public}",
-            code=error.code,
-            status=status,
-            metadata=metadata,
-        )
-    tried = len(failures)
-    more = f" (all {tried} endpoints tried; the last was {provider})" if tried > 1 else ""
-    waits = [f.error.retry_after for f in failures if f.error.retry_after is not None]
-    return AllAttemptsFailed(
-        f"no endpoint could answer for {plan.model}: {error.public}{more}",
-        code=error.code,
-        status=_STATUS.get(error.code, 502),
-        retry_after=min(waits) if waits else None,
-        metadata=metadata,
-    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Raw, Struct, structs
 
 from backends import BadReply, Event, Finish, Usage
 from gateway.errors import GatewayError
@@ -20,6 +20,7 @@ from gateway.wire import (
     openai_chat,
     openai_reply,
 )
+from gateway.wire.notes import Notes
 from gateway.wire.request import ChatRequest
 
 
@@ -42,17 +43,27 @@ class Encoder(Protocol):
 
 
 class StreamEncoder(Encoder, Protocol):
-    """Encodes one streamed answer."""
+    """Encodes one streamed answer.
+
+    Attributes:
+        tool_deltas: deltas of tool calls, each with the index of its choice.
+    """
+
+    tool_deltas: list[tuple[int, Raw]]
 
     @property
     def fault(self) -> BadReply | None:
         """Why the answer cannot be told in this dialect, if it cannot; what follows is not encoded."""
 
+    @property
+    def told(self) -> bool:
+        """Whether anything of the answer itself was given out to be sent."""
+
     def encode(self, events: Sequence[Event], /) -> bytes:
         """The bytes that carry `events`; ends and usage are kept for `end`. Never raises."""
 
-    def end(self, view: UsageView | None, /) -> bytes:
-        """The end of the stream, with usage if that is wanted."""
+    def end(self, view: UsageView | None, notes: Notes, /) -> bytes:
+        """The end of the stream, with usage if that is wanted, and with what there is to tell."""
 
     def failure(self, error: bytes, /) -> bytes:
         """The event that tells of a failure after the answer began, in place of an end.
@@ -79,18 +90,32 @@ class WholeEncoder(Encoder, Protocol):
         """
 
     def end(
-        self, *, generation_id: str, created: int, model: str, provider: str, view: UsageView
+        self,
+        *,
+        generation_id: str,
+        created: int,
+        model: str,
+        provider: str,
+        view: UsageView,
+        notes: Notes,
     ) -> bytes:
-        """The whole answer. `created` is in epoch seconds."""
+        """The whole answer, with what there is to tell. `created` is in epoch seconds."""
 
 
 class NewStream(Protocol):
     """Makes the encoder of one stream."""
 
     def __call__(
-        self, *, generation_id: str, created: int, model: str, provider: str
+        self, *, generation_id: str, created: int, model: str, provider: str, exclude: bool
     ) -> StreamEncoder:
-        """`created` is in epoch seconds."""
+        """`created` is in epoch seconds; `exclude` leaves reasoning out."""
+
+
+class NewWhole(Protocol):
+    """Makes the encoder of one whole answer."""
+
+    def __call__(self, *, exclude: bool) -> WholeEncoder:
+        """`exclude` leaves reasoning out."""
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
@@ -113,7 +138,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     api: str
     parse: Callable[[bytes | bytearray], ChatRequest]
     new_stream: NewStream
-    new_whole: Callable[[], WholeEncoder]
+    new_whole: NewWhole
     error_object: Callable[[GatewayError], bytes]
     error_body: Callable[[GatewayError, str], bytes]
     error_lead: bytes
@@ -127,12 +152,16 @@ def _openai_error(error: GatewayError, _: str) -> bytes:
     return errors.error_body(error)
 
 
-def _openai(*, usage_always: bool) -> Dialect:
+def _openrouter_error(error: GatewayError, _: str) -> bytes:
+    return errors.openrouter_body(error)
+
+
+def _openai(*, usage_always: bool, details: bool) -> Dialect:
     return Dialect(
         api="chat.completions",
         parse=partial(openai_chat.parse, usage_always=usage_always),
-        new_stream=openai_reply.StreamEncoder,
-        new_whole=openai_reply.WholeEncoder,
+        new_stream=partial(openai_reply.StreamEncoder, details=details),
+        new_whole=partial(openai_reply.WholeEncoder, details=details),
         error_object=errors.error_object,
         error_body=_openai_error,
         error_lead=b"data: ",
@@ -140,8 +169,13 @@ def _openai(*, usage_always: bool) -> Dialect:
     )
 
 
-OPENAI = _openai(usage_always=False)
-OPENROUTER = _openai(usage_always=True)  # OpenAI's, in which every stream ends with usage
+OPENAI = _openai(usage_always=False, details=False)
+# OpenAI's, in which every stream ends with usage, reasoning is told in details too, and errors have a type.
+OPENROUTER = structs.replace(
+    _openai(usage_always=True, details=True),
+    error_object=errors.openrouter_object,
+    error_body=_openrouter_error,
+)
 ANTHROPIC = Dialect(
     api="messages",
     parse=anthropic_messages.parse,

@@ -13,21 +13,21 @@ import asyncio
 import logging
 
 from gateway.auth.header import one_key
-from gateway.errors import GatewayError, InvalidRequest, NotFound, Unavailable
-from gateway.flow import relay
+from gateway.errors import GatewayError, InvalidRequest, Unavailable
+from gateway.flow import hops, relay
 from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
+from gateway.flow.attempt import most_pieces
 from gateway.flow.dialects import Dialect
+from gateway.flow.planning import plan_of
 from gateway.flow.settle import Ticket
 from gateway.flow.terms import TermsOfPlans
-from gateway.routing.plan import Needs, output_cap, plan
 from gateway.services import Services
 from gateway.telemetry import metrics
-from gateway.values import Exchange, Plan, Principal
-from gateway.wire.request import ChatRequest
+from gateway.telemetry.logs import places
+from gateway.values import Exchange
 
 _log = logging.getLogger(__name__)
-_SLACK = 64  # pieces that an answer may have beyond its cap in tokens
 
 
 class ChatFlow:
@@ -58,8 +58,11 @@ class ChatFlow:
                 )
                 answer.fail(stopping)
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the reason
-            _log.exception("request %s failed inside the gateway", answer.generation_id)
+        except Exception as reason:  # noqa: BLE001 - whatever it is, the caller gets an answer and the log the reason
+            # No traceback: it has messages, which may quote the request.
+            _log.error(
+                "request %s failed inside the gateway: %s", answer.generation_id, places(reason)
+            )
             fault = GatewayError(
                 f"the gateway failed to serve this request; its log has the reason under"
                 f" {answer.generation_id}"
@@ -84,10 +87,11 @@ class ChatFlow:
         if principal is None:
             principal = await services.keys.authenticate(authorization)
 
+        came_via = hops.via(exchange.head, services.instance)
         _refuse_compressed(exchange)
         request = dialect.parse(await exchange.body())
 
-        planned = self._plan(request, principal)
+        planned = plan_of(services, request, principal, dialect)
 
         ticket = Ticket(
             generation_id=answer.generation_id,
@@ -110,12 +114,10 @@ class ChatFlow:
                 principal=principal,
                 request_id=answer.generation_id,
                 deadline=arrived + limits.total_timeout,
+                via=came_via,
             )
             answer.describe(chosen, request.dropped)
             created = created_ms // 1000
-            # A piece is a token or more, but for the ends of reasoning, tool calls and the like.
-            candidate = chosen.attempt.entry.candidate
-            most = output_cap(candidate, request.max_tokens) * request.choices + _SLACK
             if request.stream:
                 await relay.stream(
                     chosen,
@@ -125,67 +127,18 @@ class ChatFlow:
                     model=planned.model,
                     created=created,
                     include_usage=request.include_usage,
-                    most=most,
+                    exclude=request.mode.exclude,
+                    most=most_pieces(chosen.attempt.entry.candidate, request),
                 )
             else:
                 await relay.whole(
-                    chosen, admission, answer, model=planned.model, created=created, most=most
+                    chosen,
+                    admission,
+                    answer,
+                    model=planned.model,
+                    created=created,
+                    exclude=request.mode.exclude,
                 )
-
-    def _plan(self, request: ChatRequest, principal: Principal) -> Plan:
-        """Where a request may go.
-
-        Raises:
-            NotFound: the model is not served here, or no endpoint fits; the metadata says why.
-        """
-        services = self._services
-        book = services.book()
-        model = book.resolve(request.model)
-        if model is None:
-            served = ", ".join(sorted(book.models)[:20])
-            raise NotFound(
-                f"the model {request.model!r} is not served here; GET /v1/models lists those that"
-                f" are: {served}",
-                code="model_not_found",
-                param="model",
-            )
-        budgets = principal.budgets
-        needs = Needs(
-            request.prompt_bytes,
-            request.max_tokens,
-            request.choices,
-            budgets[0].currency if budgets else None,
-        )
-        health = services.breaker.snapshot()
-        max_attempts = services.settings.request.max_attempts
-        usual = book.usual(model, max_attempts)
-        if not health and usual.fits(needs):
-            return usual.plan
-        planned = plan(
-            model,
-            book.candidates(model),
-            needs,
-            health,
-            now=services.clock.monotonic(),
-            max_attempts=max_attempts,
-        )
-        if not planned.entries:
-            raise _nothing_fits(planned)
-        return planned
-
-
-def _nothing_fits(planned: Plan) -> GatewayError:
-    reasons = sorted({exclusion.reason for exclusion in planned.excluded})
-    return NotFound(
-        f"no endpoint of {planned.model} fits this request; left out for: {', '.join(reasons)}",
-        code="no_endpoint",
-        metadata={
-            "excluded": [
-                {"endpoint": exclusion.endpoint_id, "reason": exclusion.reason}
-                for exclusion in planned.excluded
-            ]
-        },
-    )
 
 
 def _refuse_compressed(exchange: Exchange) -> None:

@@ -9,17 +9,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backends import BackendError, Finish, Usage
-from gateway.flow.attempt import Attempt, Chosen, Failure
+from gateway.flow.attempt import Chosen
+from gateway.flow.failures import Attempt, Failure
 from gateway.flow.terms import Terms
 from gateway.services import Services
 from gateway.telemetry import metrics
 from gateway.usage import lines
 from gateway.usage.quantify import InconsistentUsage, estimate, quantify
-from gateway.values import AttemptRecord, Basis, Outcome, Plan, Principal, Result
+from gateway.usage.reported import reported_pico
+from gateway.values import AttemptRecord, Basis, CostParts, Outcome, Plan, Principal, Result
 from gateway.wire.request import ChatRequest
-from pricing import Money, Quantities, total_pico
+from pricing import Money, Quantities, RateCard, quote, total_pico
 
 _NOTHING = Quantities()
 # Failures after which a provider has nothing to bill: it never had the request, or refused it.
@@ -62,25 +65,45 @@ class Counted(Struct, frozen=True):
 
 
 def counted(
-    usage: Usage | None, prompt_bytes: int, written: Callable[[], int] | None = None
+    usage: Usage | None,
+    prompt_bytes: int,
+    context_length: int,
+    written: Callable[[], int] | None = None,
+    searches: int = 0,
 ) -> Counted:
     """Counts of an attempt: the provider's, if it stated any that can be, else an estimate.
 
     Args:
         usage: the provider's last statement.
         prompt_bytes: size of the request's JSON.
+        context_length: most tokens that the endpoint can have read of it.
         written: estimates the answer's tokens, if there are any; asked only where that is needed.
+        searches: web searches that it called: counted by this gateway, as no usage states them.
     """
+    consumed = _stated(usage)
+    if consumed is None:
+        output = written() if written is not None else 0
+        guess = estimate(prompt_bytes, output, context_length=context_length)
+        consumed = _as_told(guess, 0)
+    if searches:
+        quantities = replace(consumed.quantities, searches=searches)
+        consumed = replace(consumed, quantities=quantities)
+    return consumed
+
+
+def _stated(usage: Usage | None) -> Counted | None:
+    """The provider's counts, repaired where they can be; None if there are none of any use."""
     if usage is not None:
         try:
             return Counted(quantify(usage), usage.reasoning, Basis.REPORTED, usage)
         except InconsistentUsage as error:
             if error.repaired is not None:
-                return _as_told(error.repaired, min(usage.reasoning, error.repaired.output))
-    return _as_told(estimate(prompt_bytes, written() if written is not None else 0), 0)
+                reasoning = min(usage.reasoning, error.repaired.output)
+                return _as_told(error.repaired, reasoning, usage.reported_cost)
+    return None
 
 
-def _as_told(quantities: Quantities, reasoning: int) -> Counted:
+def _as_told(quantities: Quantities, reasoning: int, cost: str | None = None) -> Counted:
     told = Usage(
         prompt=quantities.input_total,
         completion=quantities.output,
@@ -88,15 +111,42 @@ def _as_told(quantities: Quantities, reasoning: int) -> Counted:
         cache_write=quantities.cache_write_5m,
         cache_write_1h=quantities.cache_write_1h,
         reasoning=max(reasoning, 0),
+        reported_cost=cost,
     )
     return Counted(quantities, told.reasoning, Basis.ESTIMATED, told)
+
+
+def parts_of(entry: AttemptRecord, card: RateCard | None) -> CostParts | None:
+    """What a charge is made of, where there are searches in it; None where it has no such parts.
+
+    It has none where it is the provider's own statement.
+    """
+    if not entry.quantities.searches or card is None:
+        return None
+    quoted = quote(entry.quantities, card)
+    if quoted.total != entry.charge:
+        return None
+    pico = {line.kind: line.pico for line in quoted.lines}
+    output, searches = pico.get("output", 0), pico["searches"]
+    currency = card.currency
+    return CostParts(
+        Money(currency, quoted.total.pico - output - searches),
+        Money(currency, output),
+        Money(currency, searches),
+    )
 
 
 def failed_record(ticket: Ticket, failure: Failure) -> AttemptRecord:
     """The entry of an attempt that delivered nothing."""
     error = failure.error
     if failure.usage is not None or _may_be_billed(error):
-        consumed = counted(failure.usage, ticket.request.prompt_bytes)
+        consumed = counted(
+            failure.usage,
+            ticket.request.prompt_bytes,
+            failure.attempt.entry.candidate.context_length,
+            lambda: failure.written,
+            failure.searches,
+        )
     else:
         consumed = Counted(_NOTHING, 0, Basis.MEASURED, Usage(prompt=0, completion=0))
     return record(
@@ -148,7 +198,10 @@ def record(
     if card is None:  # the plan leaves such candidates out
         raise ValueError(f"{candidate.endpoint.id} has no price")
     endpoint, started, quantities = candidate.endpoint, attempt.started, consumed.quantities
-    cost = Money(card.currency, total_pico(quantities, card))
+    pico = None
+    if candidate.cost_basis == "provider_reported":
+        pico = reported_pico(consumed.usage.reported_cost, quantities, card)
+    cost = Money(card.currency, total_pico(quantities, card) if pico is None else pico)
     status = upstream_id = ttft_ms = code = None
     if chosen is not None:
         status = 200

@@ -12,18 +12,20 @@ _REMEMBERED = 512
 
 
 class Ceiling(Struct, frozen=True, gc=False):
-    """What a call can cost at one endpoint: linear in its tokens. Picos of the plan's currency."""
+    """What a call can cost at one endpoint: linear in tokens and searches. Picos of the plan's currency."""
 
     candidate: Candidate
     fixed: int
     per_prompt_token: int
     per_output_token: int
+    per_search: int = 0
 
 
 class Terms(Struct, frozen=True):
     """Prices and names of a plan's endpoints.
 
     `currency` is None where they are priced in several: then no budget can hold such a plan.
+    `context_length` is that of the endpoint with the largest.
     """
 
     currency: str | None
@@ -32,6 +34,7 @@ class Terms(Struct, frozen=True):
     cards: tuple[RateCard, ...]
     card_ids: str
     sandbox: bool
+    context_length: int
 
     def worst_charge(self, request: ChatRequest) -> Money:
         """The most that the plan can charge: one endpoint delivers, so the dearest one's ceiling.
@@ -50,13 +53,15 @@ class Terms(Struct, frozen=True):
             if prompt_bytes < bound:
                 if media is None:
                     media = request.refers_to_media
-                bound = prompt_bound(candidate, prompt_bytes, media=media)
+                unbounded = media or (ceiling.per_search > 0 and request.may_refer_to_searches)
+                bound = prompt_bound(candidate, prompt_bytes, media=unbounded)
             pico = (
                 ceiling.fixed
                 + bound * ceiling.per_prompt_token
                 + output_cap(candidate, request.max_tokens)
                 * request.choices
                 * ceiling.per_output_token
+                + request.searches * request.choices * ceiling.per_search
             )
             worst = max(worst, pico)
         return Money(self.currency, worst)
@@ -76,7 +81,7 @@ def terms(plan: Plan) -> Terms:
     for candidate, card in zip(candidates, cards, strict=True):
         one = _ceiling(candidate, card)
         limits = (candidate.context_length, candidate.max_output, candidate.default_output)
-        prices = (one.fixed, one.per_prompt_token, one.per_output_token)
+        prices = (one.fixed, one.per_prompt_token, one.per_output_token, one.per_search)
         alike.setdefault(limits + prices, one)
     return Terms(
         currency=currencies.pop() if len(currencies) == 1 else None,
@@ -92,6 +97,7 @@ def terms(plan: Plan) -> Terms:
         cards=tuple({card.id: card for card in cards}.values()),
         card_ids="\n".join(dict.fromkeys(card.id for card in cards)),
         sandbox=any(c.endpoint.sandbox for c in candidates),
+        context_length=max((c.context_length for c in candidates), default=0),
     )
 
 
@@ -108,6 +114,8 @@ def _ceiling(candidate: Candidate, card: RateCard) -> Ceiling:
         fixed,
         ceiling_pico(card, prompt_tokens=1, output_tokens=0) - fixed,
         ceiling_pico(card, prompt_tokens=0, output_tokens=1) - fixed,
+        # Without a price none is run there: a plan with searches leaves such an endpoint out.
+        card.per_search or 0,
     )
 
 

@@ -1,9 +1,11 @@
 """Which endpoints could serve a model."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from gateway.routing.plan import UsualPlan
 from gateway.values import Candidate
+from gateway.wire.modes import base_of
 from pricing import Catalogue
 
 
@@ -20,6 +22,11 @@ class Book:
             model: tuple(sorted(found, key=_order)) for model, found in sorted(by_model.items())
         }
         self._usual: dict[tuple[str, int], UsualPlan] = {}
+        self._by_account: dict[str, list[str]] = {}
+        for found in self._by_model.values():
+            for candidate in found:
+                endpoint = candidate.endpoint
+                self._by_account.setdefault(endpoint.account, []).append(endpoint.id)
 
     @property
     def models(self) -> Mapping[str, tuple[Candidate, ...]]:
@@ -27,7 +34,16 @@ class Book:
         return self._by_model
 
     def resolve(self, name: str) -> str | None:
-        """The canonical model that a caller's name means, if it is served here."""
+        """The canonical model that a caller's name means, if it is served here.
+
+        The suffixes `:thinking` and `:instant` are no part of a model but say how it shall think.
+        """
+        known = self._named(name)
+        if known is None and (base := base_of(name)) != name:
+            known = self._named(base)
+        return known
+
+    def _named(self, name: str) -> str | None:
         if name in self._by_model:
             return name
         known = self._catalogue.resolve(name)
@@ -42,6 +58,14 @@ class Book:
                 model, self._by_model[model], max_attempts=max_attempts
             )
         return usual
+
+    def all(self) -> Iterable[Candidate]:
+        """Every candidate of every model."""
+        return chain.from_iterable(self._by_model.values())
+
+    def endpoints_of(self, account: str) -> Sequence[str]:
+        """The ids of the endpoints of an account at a provider; none if there is no such account."""
+        return self._by_account.get(account, ())
 
     def candidates(self, model: str) -> tuple[Candidate, ...]:
         """The candidates of a canonical model; none if it is not served."""

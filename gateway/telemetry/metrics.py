@@ -19,9 +19,13 @@ DURATION_SUM = "tidegate_request_duration_seconds_sum"
 DURATION_COUNT = "tidegate_request_duration_seconds_count"
 MALFORMED = "tidegate_malformed_events_total"
 NO_USAGE = "tidegate_replies_without_usage_total"
+TOOL_CALLS = "tidegate_tool_calls_total"
+TOOL_FAULTS = "tidegate_tool_call_faults_total"
 IN_FLIGHT = "tidegate_inflight_requests"
 UPSTREAM_CONNECTIONS = "tidegate_upstream_connections"
 JOURNAL_HEALTHY = "tidegate_journal_healthy"
+ACCOUNT_BALANCE = "tidegate_account_balance"
+DATA_POLICY_DAYS = "tidegate_data_policy_days_left"
 LEDGER_QUEUE = "tidegate_ledger_queue_depth"
 HOLDS = "tidegate_budget_holds"
 ENDPOINT_SET_ASIDE = "tidegate_endpoint_set_aside"
@@ -45,12 +49,22 @@ FAMILIES: dict[str, tuple[str, str]] = {
     "tidegate_request_duration_seconds": ("summary", "From a request's arrival to its end."),
     MALFORMED: ("counter", "Events in upstream streams that could not be read and were skipped."),
     NO_USAGE: ("counter", "Good replies that stated no usage; their tokens were estimated."),
+    TOOL_CALLS: ("counter", "Tool calls in answers, by provider and model."),
+    TOOL_FAULTS: ("counter", "Tool calls that were at fault, by provider, model and fault."),
     IN_FLIGHT: ("gauge", "Inference requests under way."),
     UPSTREAM_CONNECTIONS: ("gauge", "Connections to upstreams, by origin and state."),
     JOURNAL_HEALTHY: ("gauge", "1 while the journal can be written."),
     LEDGER_QUEUE: ("gauge", "Settled requests that are not in the database yet."),
     HOLDS: ("gauge", "Reservations that are held now."),
-    ENDPOINT_SET_ASIDE: ("gauge", "Endpoints that failed lately and are tried last."),
+    ENDPOINT_SET_ASIDE: (
+        "gauge",
+        "Endpoints that are tried last: failed lately, or at a limit of their account.",
+    ),
+    DATA_POLICY_DAYS: (
+        "gauge",
+        "Days for which evidence of what an endpoint does with data holds.",
+    ),
+    ACCOUNT_BALANCE: ("gauge", "What accounts at providers may still spend, as the provider says."),
 }
 
 _PICO = 10**12

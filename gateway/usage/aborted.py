@@ -5,6 +5,8 @@ Nothing is known but what the journal says, so all of it is `estimated`:
 - An attempt is known by its progress lines. Where there are none, the first endpoint of the plan is
   presumed to have been asked: requests go out as soon as their open line is written.
 - Every attempt costs us at least the estimated prompt, plus the tokens that are known to have come.
+- A web search is known by the progress line that is written before its call goes to the caller, and costs
+  its fee. Of others nothing is known: none is due before an answer has ended with the call.
 - The caller's team pays the same if anything was delivered to it, and nothing otherwise.
 """
 
@@ -86,10 +88,13 @@ def _attempt(
     *,
     last: bool,
 ) -> AttemptRecord:
-    quantities = Quantities(
-        fresh_input=opened.est_prompt_tokens, output=line.output_tokens, requests=1
-    )
     card = cards.get(endpoint.rate_card_id)
+    quantities = Quantities(
+        fresh_input=opened.est_prompt_tokens,
+        output=line.output_tokens,
+        requests=1,
+        searches=line.searches,
+    )
     cost = Money(endpoint.currency, total_pico(quantities, card) if card else 0)
     return AttemptRecord(
         id=f"{opened.id}-{line.ordinal}",

@@ -57,6 +57,8 @@ class Open(Struct, frozen=True, kw_only=True, tag="open"):
 class Progress(Struct, frozen=True, kw_only=True, gc=False, tag="progress"):
     """How far an attempt has come: `output_tokens` is what the caller was sent, estimated.
 
+    `searches` are the web searches in it, those included that go out once this line is written.
+
     One with no tokens may be written when an attempt begins; the last of each attempt counts.
     """
 
@@ -67,6 +69,7 @@ class Progress(Struct, frozen=True, kw_only=True, gc=False, tag="progress"):
     started_ms: int
     at_ms: int
     ttft_ms: int | None = None
+    searches: int = 0
 
 
 class Close(Struct, frozen=True, tag="close"):

@@ -67,18 +67,20 @@ def estimate_output(deltas: int, size: int) -> int:
     return max(deltas, -(-size // _BYTES_PER_TOKEN))
 
 
-def estimate(prompt_bytes: int, output_tokens: int) -> Quantities:
+def estimate(prompt_bytes: int, output_tokens: int, *, context_length: int) -> Quantities:
     """Counts where the provider gave none. A rule of this gateway, not a tokenizer.
 
     A token for each four bytes of the prompt's JSON, rounded up, all of it fresh input; and one for
-    each content, reasoning or tool-call delta that the caller was sent.
+    each content, reasoning or tool-call delta that the caller was sent. Never more input than the
+    model's context has tokens: the bytes of media are no measure, and the hold covers no more.
     """
-    return Quantities(fresh_input=estimate_prompt(prompt_bytes), output=output_tokens, requests=1)
+    prompt = estimate_prompt(prompt_bytes, context_length)
+    return Quantities(fresh_input=prompt, output=output_tokens, requests=1)
 
 
-def estimate_prompt(prompt_bytes: int) -> int:
+def estimate_prompt(prompt_bytes: int, context_length: int) -> int:
     """The input tokens of `estimate`."""
-    return -(-prompt_bytes // _BYTES_PER_TOKEN)
+    return min(-(-prompt_bytes // _BYTES_PER_TOKEN), context_length)
 
 
 def _inconsistent(usage: Usage) -> InconsistentUsage:

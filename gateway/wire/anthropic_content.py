@@ -22,6 +22,7 @@ from msgspec import Raw, Struct
 
 from gateway.wire import tool_ids
 from gateway.wire.anthropic_fields import ABSENT, escaped, given, read, refuse, text, tool_name
+from gateway.wire.media import IMAGE, NO_MEDIA, Media, source_of
 
 _JOIN = b"\\n"  # between blocks of text; vLLM puts it between text parts too
 _NO_OUTPUT = b"(no output)"  # of a tool that returned nothing: Moonshot refuses empty messages
@@ -85,17 +86,23 @@ class Prompt:
 
     Attributes:
         dropped: what was left out, in order.
-        media: whether there is an image among it.
         repeated: bytes that stand in it twice, so that they do not count twice.
     """
 
     def __init__(self) -> None:
         self.dropped: dict[str, None] = {}
-        self.media = False
         self.repeated = 0
+        self._images: set[str | None] | None = None  # how images are given, once there are any
         self._written: list[Escaped] = []  # what goes out, each message after a comma
         self._calls: dict[str, str] = {}  # of the last answer: the caller's ids to native ones
         self._natives: set[str] = set()  # these
+
+    @property
+    def media(self) -> Media:
+        """The media that came."""
+        if self._images is None:
+            return NO_MEDIA
+        return Media(frozenset({IMAGE}), frozenset([one for one in self._images if one]))
 
     def encode(self) -> bytes:
         """The JSON of the messages."""
@@ -308,7 +315,9 @@ class Prompt:
                 f"images come as 'base64' or 'url' here, not {source.type[:_MOST_SHOWN]!r}",
                 "unsupported_parameter",
             )
-        self.media = True
+        if self._images is None:
+            self._images = set()
+        self._images.add(source_of(url))
         return _Part(url, image=True)
 
     def _document(self, block: _Block, path: str) -> list[_Part]:

@@ -43,6 +43,8 @@ def error_object(error: GatewayError) -> bytes:
         details["param"] = error.param
     if error.metadata:
         details["metadata"] = error.metadata
+    if error.availability:
+        details["availability"] = error.availability
     return _json({"type": error_type(error), "message": error.message, "details": details})
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from backends import Mode
+from gateway.wire import modes, preferences
 from gateway.wire.anthropic_content import Prompt
 from gateway.wire.anthropic_fields import (
     ABSENT,
@@ -52,14 +54,15 @@ _LEFT_OUT = ("cache_control", "context_management", "diagnostics", "betas", "ant
 # slip through under the rule for unknown fields.
 _FOREIGN = frozenset(
     {"n", "stop", "max_completion_tokens", "stream_options", "parallel_tool_calls", "user"}
-    | {"response_format", "reasoning_effort", "logprobs", "top_logprobs", "usage"}
+    | {"response_format", "logprobs", "top_logprobs", "usage"}
+    | {"reasoning", "reasoning_effort", "include_reasoning", "enable_thinking"}
 )
-_EFFORTS = frozenset({"low", "medium", "high"})  # that OpenAI's field has everywhere
 
 # The caller's names of what goes to providers under another, for telling what one was not sent.
 FIELD_NAMES = {
     "stop": "stop_sequences",
     "reasoning_effort": "output_config.effort",
+    "reasoning.max_tokens": "thinking.budget_tokens",
     "response_format": "output_config.format",
     "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
 }
@@ -147,8 +150,9 @@ def parse(body: bytes | bytearray) -> ChatRequest:
     reading.neutral["messages"] = Raw(prompt.encode())
     reading.tools()
     reading.sampling()
-    reading.thinking()
     reading.output_config()
+    mode = reading.mode(model)
+    wanted = preferences.preferences_of(theirs)
     reading.terms()
     reading.rest()
     fields = reading.neutral
@@ -166,6 +170,8 @@ def parse(body: bytes | bytearray) -> ChatRequest:
         body=body,
         media=prompt.media,
         dropped=(*prompt.dropped, *reading.dropped),
+        mode=mode,
+        preferences=wanted,
     )
 
 
@@ -181,6 +187,7 @@ class _Reading:
         self.neutral: dict[str, Raw] = {}
         self.dropped: dict[str, None] = {}
         self._theirs = theirs
+        self._config: _OutputConfig | None = None
 
     def take(self, name: str, decode: Callable[[Raw], Any]) -> Any:
         """What a field holds; None if it is not there."""
@@ -257,35 +264,49 @@ class _Reading:
         if stops:
             self.neutral["stop"] = Raw(_quote(stops))
 
-    def thinking(self) -> None:
-        """`thinking`, as far as one switch can say it: Moonshot's field of the same name."""
+    def mode(self, model: str) -> Mode:
+        """What `thinking`, `output_config.effort` and the model's suffix ask for.
+
+        Effort and a budget may be sent together here, and effort where thinking is off: what it means
+        besides thinking has no counterpart.
+        """
+        wishes = modes.Wishes(budget_beside_effort=True)
+        wishes.model(model)
         thinking = self.take("thinking", _THINKING)
-        if thinking is None:
-            return
-        if thinking.type in {"enabled", "disabled"}:
-            self.neutral["thinking"] = Raw(b'{"type":"%b"}' % thinking.type.encode())
-        elif thinking.type in {"adaptive", "between_tools"}:
-            self.dropped["thinking.type"] = None  # what the model does unasked is the nearest
+        if thinking is not None:
+            self._thinking(thinking, wishes)
+        template = self._theirs.get(modes.TEMPLATE)
+        if template is not None:
+            wishes.template(template)
+        effort = None if self._config is None else self._config.effort
+        if wishes.off and effort not in {None, "none"}:
+            self.dropped["output_config.effort"] = None
         else:
+            wishes.effort("output_config.effort", effort)
+        return wishes.mode()
+
+    def _thinking(self, thinking: _Thinking, wishes: modes.Wishes) -> None:
+        if thinking.type in {"enabled", "disabled"}:
+            wishes.switch("thinking.type", thinking.type == "enabled", thinking.type)
+        elif thinking.type == "between_tools":
+            self.dropped["thinking.type"] = None  # what the model does unasked is the nearest
+        elif thinking.type != "adaptive":  # as the model sees fit: what it does unasked
             refuse(
                 "thinking.type",
                 "must be 'enabled', 'disabled', 'adaptive' or 'between_tools', not"
                 f" {thinking.type[:_SHOWN]!r}",
             )
-        if thinking.budget_tokens is not None:
-            self.dropped["thinking.budget_tokens"] = None
-        if thinking.display is not None and thinking.display != "summarized":
+        wishes.tokens("thinking.budget_tokens", thinking.budget_tokens)
+        if thinking.display == "omitted":
+            wishes.exclude("thinking.display", wanted=True, said=thinking.display)
+        elif thinking.display not in {None, "summarized"}:
             self.dropped["thinking.display"] = None
 
     def output_config(self) -> None:
-        """Effort and a schema for the answer."""
-        config = self.take("output_config", _OUTPUT_CONFIG)
+        """A schema for the answer; the effort is part of the mode."""
+        self._config = config = self.take("output_config", _OUTPUT_CONFIG)
         if config is None:
             return
-        if config.effort in _EFFORTS:
-            self.neutral["reasoning_effort"] = Raw(b'"%b"' % str(config.effort).encode())
-        elif config.effort is not None:
-            self.dropped["output_config.effort"] = None
         if config.format is not None:
             if config.format.type != "json_schema":
                 refuse("output_config.format", "must be of type 'json_schema' and have a 'schema'")
@@ -324,5 +345,5 @@ class _Reading:
             if name in _LEFT_OUT or name in _FOREIGN:
                 if given(raw):
                     self.dropped[name] = None
-            elif name not in _REFUSED:
+            elif name not in _REFUSED and name not in preferences.FIELDS:
                 self.neutral[name] = raw

@@ -18,6 +18,7 @@ gateway takes back any. Input tokens in `message_start` are 0, as nobody has cou
 from collections.abc import Iterable
 
 import msgspec
+from msgspec import Raw
 
 from backends import Event, Finish, Piece, Text, Usage
 from backends.errors import BadReply
@@ -25,6 +26,7 @@ from gateway.values import UsageView
 from gateway.wire import tool_ids
 from gateway.wire.anthropic_tools import Calls, ToolCall, fragments
 from gateway.wire.costs import cost_members
+from gateway.wire.notes import NO_NOTES, Notes
 
 _json = msgspec.json.Encoder().encode
 _TAIL = b'"}}\n\n'
@@ -107,18 +109,21 @@ def _texts(piece: Piece) -> Iterable[tuple[bytes, bool]]:
 
 
 class StreamEncoder:
-    """Encodes one streamed answer.
+    """Encodes one streamed answer. Reasoning that is not told is counted all the same.
 
     Attributes:
         deltas: pieces of answer that were encoded.
         size: bytes of these.
         finishes: the ends of choices that were seen.
         usage: the provider's last statement; later ones replace earlier ones.
+        tool_deltas: deltas of tool calls, each with the index of its choice.
+        told: whether anything of the answer itself was encoded.
     """
 
     __slots__ = (
         "_block",
         "_calls",
+        "_exclude",
         "_fault",
         "_generation_id",
         "_head",
@@ -127,12 +132,23 @@ class StreamEncoder:
         "deltas",
         "finishes",
         "size",
+        "told",
+        "tool_deltas",
         "usage",
     )
 
-    def __init__(self, *, generation_id: str, created: int, model: str, provider: str) -> None:
-        """`created`, in epoch seconds, has no place in this dialect."""
+    def __init__(
+        self,
+        *,
+        generation_id: str,
+        created: int,
+        model: str,
+        provider: str,
+        exclude: bool = False,
+    ) -> None:
+        """`created`, in epoch seconds, has no place in this dialect; `exclude` leaves reasoning out."""
         del created
+        self._exclude = exclude
         self._start: bytes | None = (
             b'event: message_start\ndata: {"type":"message_start","message":'
             + _lead(generation_id, model, provider)
@@ -144,18 +160,19 @@ class StreamEncoder:
         self._index = -1  # its place
         self._head = b""  # what goes before each piece of it
         self._calls = Calls()
+        self.told = False
         self.deltas = 0
         self.size = 0
         self.finishes: list[Finish] = []
         self.usage: Usage | None = None
+        self.tool_deltas: list[tuple[int, Raw]] = []
         self._fault: BadReply | None = None
 
     def encode(self, events: Iterable[Event]) -> bytes:
         """The bytes that carry `events`; ends and usage are kept for `end`."""
-        parts: list[bytes] = []
-        if self._start is not None:
-            parts.append(self._start)
-            self._start = None
+        parts: list[bytes] = [] if self._start is None else [self._start]
+        self._start = None
+        begun = len(parts)
         for event in events:
             if isinstance(event, Text):
                 self.deltas += 1
@@ -164,12 +181,15 @@ class StreamEncoder:
             elif isinstance(event, Piece):
                 self.deltas += event.meaningful
                 self.size += sum([len(raw) for raw in event.delta.values()])
+                if "tool_calls" in event.delta:
+                    self.tool_deltas.append((event.index, event.delta["tool_calls"]))
                 if event.index == 0:  # one answer is all that this dialect can ask for
                     self._piece(event, parts)
             elif isinstance(event, Finish):
                 self.finishes.append(event)
             else:
                 self.usage = event
+        self.told |= len(parts) > begun
         return b"".join(parts)
 
     @property
@@ -178,7 +198,7 @@ class StreamEncoder:
         return self._fault or self._calls.fault(cut=_is_cut(self.finishes))
 
     def _text(self, text: bytes, reasoning: bool, parts: list[bytes]) -> None:  # noqa: FBT001 - as the event has it
-        if self._fault is not None:
+        if self._fault is not None or (reasoning and self._exclude):
             return
         kind = "thinking" if reasoning else "text"
         if self._block != kind:
@@ -243,8 +263,8 @@ class StreamEncoder:
         )
         self._block = ""
 
-    def end(self, view: UsageView | None) -> bytes:
-        """The end of the last block, why the message ended, its usage, and `message_stop`."""
+    def end(self, view: UsageView | None, notes: Notes = NO_NOTES) -> bytes:
+        """The end of the last block, why the message ended, its usage, notes, and `message_stop`."""
         parts: list[bytes] = []
         if self._start is not None:
             parts.append(self._start)
@@ -255,6 +275,7 @@ class StreamEncoder:
         parts += (
             b'event: message_delta\ndata: {"type":"message_delta","delta":{%b},"usage":' % ending,
             usage,
+            notes.member(),
             b'}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n',
         )
         return b"".join(parts)
@@ -280,9 +301,11 @@ class WholeEncoder:
         usage: the provider's last statement; later ones replace earlier ones.
     """
 
-    __slots__ = ("_blocks", "_calls", "deltas", "finishes", "size", "usage")
+    __slots__ = ("_blocks", "_calls", "_exclude", "deltas", "finishes", "size", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, *, exclude: bool = False) -> None:
+        """`exclude` leaves reasoning out."""
+        self._exclude = exclude
         self._blocks: list[tuple[bool, list[bytes]]] = []  # whether it is reasoning, and its text
         self._calls = Calls()
         self.deltas = 0
@@ -312,6 +335,8 @@ class WholeEncoder:
                 self.usage = event
 
     def _text(self, text: bytes, reasoning: bool) -> None:  # noqa: FBT001 - as the event has it
+        if reasoning and self._exclude:
+            return
         if not self._blocks or self._blocks[-1][0] is not reasoning:
             self._blocks.append((reasoning, []))
         self._blocks[-1][1].append(text)
@@ -334,7 +359,14 @@ class WholeEncoder:
         self._calls.check(cut=_is_cut(self.finishes))
 
     def end(
-        self, *, generation_id: str, created: int, model: str, provider: str, view: UsageView
+        self,
+        *,
+        generation_id: str,
+        created: int,
+        model: str,
+        provider: str,
+        view: UsageView,
+        notes: Notes = NO_NOTES,
     ) -> bytes:
         """The whole answer. `created`, in epoch seconds, has no place in this dialect."""
         del created
@@ -353,6 +385,7 @@ class WholeEncoder:
                 _ending(self.finishes, called=self._calls.any),
                 b',"usage":',
                 usage_json(view),
+                notes.member(),
                 b"}",
             )
         )

@@ -6,7 +6,11 @@ Only the fields that decisions need are decoded. Message content stays the calle
 import msgspec
 from msgspec import Raw, Struct
 
+from backends import UNASKED
 from gateway.errors import InvalidRequest
+from gateway.values import NO_PREFERENCES
+from gateway.wire import modes, preferences
+from gateway.wire.media import may_have_parts
 from gateway.wire.request import (
     MAX_TOKENS,
     UNREADABLE,
@@ -20,8 +24,11 @@ from gateway.wire.request import (
     require_messages,
     unreadable,
 )
+from gateway.wire.web_search import BUILTIN, MOST_SEARCHES, NAME
 
 _MAX_CHOICES = 16
+# Fields that few requests have: one look tells whether any of them is there.
+_SPECIAL = frozenset(UNSUPPORTED) | modes.FIELDS | preferences.FIELDS
 _EXAMPLE = '{"model": "…", "messages": [{"role": "user", "content": "…"}]}'
 
 
@@ -33,6 +40,15 @@ class _Tool(Struct):
     type: str | None = None
 
 
+class _NamedFunction(Struct):
+    name: str | None = None
+
+
+class _NamedTool(Struct):
+    type: str | None = None
+    function: _NamedFunction | None = None
+
+
 class _UsageOption(Struct):
     include: bool | None = None
 
@@ -42,6 +58,7 @@ _INT = msgspec.json.Decoder(int | None).decode
 _STREAM_OPTIONS = msgspec.json.Decoder(_StreamOptions | None).decode
 _USAGE_OPTION = msgspec.json.Decoder(_UsageOption | None).decode
 _TOOLS = msgspec.json.Decoder(list[_Tool] | None).decode
+_NAMED_TOOLS = msgspec.json.Decoder(list[_NamedTool] | None).decode
 _TIER = msgspec.json.Decoder(str | None).decode
 _USAGE_WANTED = 'an object such as {"include_usage": true}'
 
@@ -64,8 +81,13 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
     get = fields.get
     model = model_name(get("model"))
     require_messages(get("messages"))
-    if not fields.keys().isdisjoint(UNSUPPORTED):
+    mode, wanted = UNASKED, NO_PREFERENCES
+    dropped: tuple[str, ...] = ()
+    if not fields.keys().isdisjoint(_SPECIAL) or modes.has_suffix(model):
         refuse_unsupported(fields, UNSUPPORTED)
+        mode, dropped = modes.mode_of(fields, model)
+        wanted = preferences.preferences_of(fields)
+        fields.pop("providerOptions", None)
     tier = get("service_tier")
     if tier is not None and decoded(_TIER, "service_tier", tier, "a string") not in (
         None,
@@ -92,8 +114,7 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
         and bool(u.include)
     )
     tools = get("tools")
-    if tools is not None:
-        _check_tools(tools)
+    searches = 0 if tools is None else _check_tools(tools)
     # The size of what becomes prompt: every field counts, so that no rendering of tools or schemas
     # by a provider's template can outgrow it.
     return ChatRequest(
@@ -105,18 +126,44 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
         fields=fields,
         prompt_bytes=len(body) if tools is None else len(body) + len(tools),
         body=body,
+        parts=may_have_parts(body),
+        dropped=dropped,
+        mode=mode,
+        preferences=wanted,
+        searches=searches,
     )
 
 
-def _check_tools(raw: Raw) -> None:
-    """Refuse tools that a provider runs, and bills for, itself."""
+def _check_tools(raw: Raw) -> int:
+    """Refuse tools that a provider runs, and bills for, itself; but for Moonshot's web search.
+
+    Returns:
+        How many searches each answer may call.
+    """
+    searches = False
     for tool in decoded(_TOOLS, "tools", raw, "a list of tools") or ():
-        if tool.type not in {None, "function"}:
+        if tool.type in {None, "function"}:
+            continue
+        if tool.type != BUILTIN:
             raise InvalidRequest(
                 f"'tools' may hold only functions: type 'function', not {tool.type[:40]!r}",
                 param="tools",
                 code="unsupported_parameter",
             )
+        searches = True
+    if not searches:
+        return 0
+    for named in decoded(_NAMED_TOOLS, "tools", raw, "a list of tools") or ():
+        if named.type == BUILTIN:
+            name = "" if named.function is None else named.function.name or ""
+            if name != NAME:
+                raise InvalidRequest(
+                    f"'tools' may hold only functions: type 'function', and of type {BUILTIN!r}"
+                    f" only {NAME!r}, not {name[:40]!r}",
+                    param="tools",
+                    code="unsupported_parameter",
+                )
+    return MOST_SEARCHES
 
 
 def _cap(newer: Raw | None, older: Raw | None) -> int | None:

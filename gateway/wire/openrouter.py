@@ -72,7 +72,7 @@ def _model(
 
 
 def _prices(candidate: Candidate) -> dict[str, str]:
-    """Decimal strings, in units of the currency per token."""
+    """Decimal strings, in units of the currency per token, and per web search."""
     card = candidate.card
     if card is None:
         return {}
@@ -82,6 +82,7 @@ def _prices(candidate: Candidate) -> dict[str, str]:
         "input_cache_read": card.cache_read,
         "input_cache_write": card.cache_write_5m,
         "input_cache_write_1h": card.cache_write_1h,
+        "web_search": card.per_search,
     }
     prices = {
         name: Money(card.currency, pico).decimal_string()
@@ -152,6 +153,7 @@ def _counts(last: AttemptRecord | None) -> dict[str, Any]:
             "num_search_results",
             "num_fetches",
             "web_search_engine",
+            "web_search_requests",
         )
     )
     if last is None:
@@ -165,6 +167,8 @@ def _counts(last: AttemptRecord | None) -> dict[str, Any]:
         "native_tokens_completion": quantities.output,
         "native_tokens_reasoning": last.reasoning_tokens,
         "native_tokens_cached": quantities.cache_read,
+        # Ours: how many results a search had, which the contract asks for, nobody tells.
+        "web_search_requests": quantities.searches,
     }
 
 

@@ -14,6 +14,8 @@ from msgspec import Raw, Struct
 from backends import UNASKED, Mode
 from gateway.errors import InvalidRequest
 from gateway.values import NO_PREFERENCES, Preferences
+from gateway.wire.media import NO_MEDIA, Media
+from gateway.wire.web_search import may_name_it
 
 _MAX_NAME = 256
 MAX_TOKENS = 100_000_000
@@ -29,7 +31,6 @@ _decode_name = msgspec.json.Decoder(str).decode
 # Fields that would change where a request goes, what it costs or what is kept, and that this version
 # does not act on. Ignoring one in silence could break a caller's policy, so each is refused.
 UNSUPPORTED = {
-    "provider": "provider preferences are not supported yet; remove 'provider'",
     "models": "fallback models are not supported yet; remove 'models' and send one 'model'",
     "route": "'route' is not supported yet; remove it",
     "plugins": "plugins are not supported; remove 'plugins'",
@@ -41,7 +42,7 @@ UNSUPPORTED = {
     "function_call": "'function_call' is OpenAI's retired form; send 'tool_choice' instead",
 }
 # Escaped lower-case letters and underscores, with which the keys of media parts (image_url, video_url,
-# file_url, input_audio) could be written otherwise.
+# file_url, input_audio, file) could be written otherwise.
 _LETTER_ESCAPES = (b"\\u005", b"\\u006", b"\\u007")
 _NOTHING = (b"null", b"{}", b"[]", b'""', b"false")
 
@@ -58,10 +59,12 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         fields: all top-level fields, raw, under OpenAI's names.
         prompt_bytes: size of everything that may become prompt tokens.
         body: the whole body, as it came.
-        media: whether the prompt holds media, where the dialect's reader knows.
+        media: the media of the prompt, where the dialect's reader knows them.
+        parts: whether any content may be a list of parts.
         dropped: what of the request the dialect's reader left out, under the caller's names.
         mode: how much the model is to think.
         preferences: what is asked of the endpoints.
+        searches: web searches that each answer may call; 0 where the tool is not declared.
     """
 
     model: str
@@ -72,10 +75,21 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     fields: Mapping[str, Raw]
     prompt_bytes: int
     body: bytes | bytearray
-    media: bool | None = None
+    media: Media | None = None
+    parts: bool = True
     dropped: tuple[str, ...] = ()
     mode: Mode = UNASKED
     preferences: Preferences = NO_PREFERENCES
+    searches: int = 0
+
+    @property
+    def may_refer_to_searches(self) -> bool:
+        """Whether the prompt may hold searches of earlier turns, whose tokens bytes do not bound.
+
+        They come back as a short reference, in whose place Moonshot puts what was found. Searches the body,
+        and rather says yes than no: ask only where the answer matters.
+        """
+        return may_name_it(self.body) and may_name_it(bytes(self.fields["messages"]))
 
     @property
     def refers_to_media(self) -> bool:
@@ -86,11 +100,13 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         matters.
         """
         if self.media is not None:
-            return self.media
+            return self.media is not NO_MEDIA
         body = self.body
-        return (
+        return self.parts and (
             b"_url" in body
             or b"input_audio" in body
+            or b'"file_id"' in body
+            or b'"file_data"' in body
             or (b"\\u00" in body and any(escape in body for escape in _LETTER_ESCAPES))
         )
 

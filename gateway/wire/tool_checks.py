@@ -17,10 +17,15 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gateway.wire.schema_cost import size_of, steps_per_value
+from gateway.wire.web_search import BUILTIN
 
 MAX_SCHEMA = 262_144  # bytes of one tool's schema
 MAX_ARGUMENTS = 4_194_304  # bytes of one call's arguments
 MAX_STEPS = 200_000  # schemas tried on values; measured 2026-11-22: below half a microsecond each
+# The same where a mismatch is to be found in a schema of branches: each that was tried is explained, at 40
+# microseconds or more (10,000 of `anyOf`, measured 2026-11-22).
+MAX_EXPLAINED = 4_000
+_BRANCHES = (b'"anyOf"', b'"oneOf"')
 _REMEMBERED = 256  # schemas: agents send the same tools with each request
 _MAX_PATH = 200
 _PATTERNS = jsonschema_rs.RegexOptions(size_limit=1 << 20)
@@ -37,7 +42,11 @@ class ToolFault(StrEnum):
 
 
 class ToolFinding(Struct, frozen=True):
-    """One fault of one call. `where` is a JSON pointer into the arguments; never a value of theirs."""
+    """One fault of one call.
+
+    `where` is a JSON pointer into the arguments, empty where it is all of them or takes long to tell; never
+    a value of theirs.
+    """
 
     choice: int
     index: int
@@ -67,6 +76,9 @@ class _Tool(Struct):
     function: _Function | None = None
 
 
+_RUN_THERE = _Function()  # a function that its provider runs, and whose arguments are its own
+
+
 class _CalledFunction(Struct):
     name: str | None = None
     arguments: str | None = None
@@ -87,14 +99,17 @@ def put_together(deltas: Iterable[tuple[int, Raw]]) -> list[ToolCall]:
 
     Args:
         deltas: index of the choice, and the JSON of a `tool_calls` delta; or of a whole list.
+
+    Raises:
+        ValueError: one is in no known form.
     """
     names: dict[tuple[int, int], str] = {}
     arguments: dict[tuple[int, int], list[str]] = {}
     for choice, raw in deltas:
         try:
             parts = _decode_deltas(raw)
-        except UNREADABLE:
-            continue  # whoever reads them for the caller says so
+        except UNREADABLE as error:
+            raise ValueError(f"a tool call in no known form: {error}") from None
         for position, part in enumerate(parts):
             key = choice, position if part.index is None else part.index
             pieces = arguments.setdefault(key, [])
@@ -114,18 +129,18 @@ class ToolChecker:
     def __init__(self) -> None:
         self._schemas: dict[bytes, _Schema | None] = {}
 
-    def findings(self, tools: Raw, calls: Iterable[ToolCall]) -> list[ToolFinding]:
+    def findings(self, tools: Raw | None, calls: Iterable[ToolCall]) -> list[ToolFinding]:
         """The first fault of each call that has one.
 
         Args:
-            tools: the request's field of that name.
+            tools: the request's field of that name, if it has one.
             calls: what the model called.
         """
         offered: dict[str, _Function] | None = None
         found = []
         for call in calls:
             if offered is None:
-                offered = _offered(tools)
+                offered = {} if tools is None else _offered(tools)
             finding = self._finding(offered, call)
             if finding is not None:
                 found.append(finding)
@@ -133,13 +148,13 @@ class ToolChecker:
 
     def _finding(self, offered: dict[str, _Function], call: ToolCall) -> ToolFinding | None:
         function = offered.get(call.name)
+        if function is _RUN_THERE:
+            return None
         strict = function is not None and bool(function.strict)
 
         def fault(which: ToolFault, where: str = "") -> ToolFinding:
             return ToolFinding(call.choice, call.index, call.name, which, where, strict)
 
-        if function is None:
-            return fault(ToolFault.UNKNOWN_TOOL)
         if len(call.arguments) > MAX_ARGUMENTS:
             return None
         try:
@@ -147,10 +162,17 @@ class ToolChecker:
             arguments = _decode_object(call.arguments) if call.arguments else {}
         except UNREADABLE:
             return fault(ToolFault.INVALID_JSON)
+        if function is None:
+            return fault(ToolFault.UNKNOWN_TOOL)
         schema = self._schema(function.parameters)
-        if schema is None or not schema.can_bear(arguments):
+        steps = None if schema is None else schema.steps(arguments)
+        if schema is None or steps is None or steps > MAX_STEPS:
             return None
         try:
+            if schema.validator.is_valid(arguments):
+                return None
+            if schema.branches and steps > MAX_EXPLAINED:
+                return fault(ToolFault.SCHEMA_MISMATCH)
             schema.validator.validate(arguments)
         except jsonschema_rs.ValidationError as error:
             return fault(ToolFault.SCHEMA_MISMATCH, _pointer(error.instance_path))
@@ -178,22 +200,24 @@ class ToolChecker:
 class _Schema:
     """One schema, and how much it makes of values of each depth."""
 
-    __slots__ = ("_parsed", "_steps", "validator")
+    __slots__ = ("_parsed", "_steps", "branches", "validator")
 
     def __init__(self, raw: bytes) -> None:
         self._parsed = msgspec.json.decode(raw)
         self._steps: dict[int, int | None] = {}
+        plain = msgspec.json.encode(self._parsed)  # keys may have been escaped
+        self.branches = any(word in plain for word in _BRANCHES)
         self.validator = jsonschema_rs.validator_for(
             self._parsed, offline=True, pattern_options=_PATTERNS, validate_formats=False
         )
 
-    def can_bear(self, arguments: dict[str, Any]) -> bool:
-        """Whether to validate them takes no more than `MAX_STEPS`."""
+    def steps(self, arguments: dict[str, Any]) -> int | None:
+        """The most schemas that may be tried to validate them; None: nobody can tell."""
         count, depth = size_of(arguments)
         if depth not in self._steps:
             self._steps[depth] = steps_per_value(self._parsed, depth)
-        steps = self._steps[depth]
-        return steps is not None and steps * count <= MAX_STEPS
+        each = self._steps[depth]
+        return None if each is None else each * count
 
 
 def _offered(tools: Raw) -> dict[str, _Function]:
@@ -202,7 +226,7 @@ def _offered(tools: Raw) -> dict[str, _Function]:
     except UNREADABLE:
         return {}
     return {
-        tool.function.name: tool.function
+        tool.function.name: _RUN_THERE if tool.type == BUILTIN else tool.function
         for tool in listed or ()
         if tool.function is not None and tool.function.name
     }

@@ -15,7 +15,13 @@ from gateway.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = sorted((ROOT / "examples/config").glob("*.yaml"))
-VARIABLES = {"MOONSHOT_API_KEY": "sk-example", "NOVITA_API_KEY": "sk_example"}
+VARIABLES = {
+    "MOONSHOT_API_KEY": "sk-example",
+    "NOVITA_API_KEY": "sk_example",
+    "AWS_ACCESS_KEY_ID": "AKIA-example",
+    "AWS_SECRET_ACCESS_KEY": "example",
+    "FIREWORKS_API_KEY": "fw_example",
+}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -67,7 +73,7 @@ def test_an_example_can_be_served(path: Path) -> None:
 
 def test_there_are_examples() -> None:
     names = {path.name for path in EXAMPLES}
-    assert {"minimal.yaml", "failover.yaml", "local-vllm.yaml"} <= names
+    assert {"minimal.yaml", "failover.yaml", "local-vllm.yaml", "zdr.yaml"} <= names
 
 
 def test_the_settings_in_the_readme_can_be_served(tmp_path: Path) -> None:

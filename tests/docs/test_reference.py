@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 
-from backends import KINDS, BackendError, errors
+from backends import KINDS, UNASKED, BackendError, Blame, Endpoint, errors, unsupported
 from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN
 from docs.reference import generate
 from gateway.errors import GatewayError
-from gateway.flow.attempt import _STATUS
+from gateway.flow.failures import STATUS
 from gateway.telemetry.metrics import FAMILIES
 from gateway.usage.aborted import ERROR_CODE
 from gateway.wire import anthropic_content, anthropic_messages, anthropic_reply
@@ -82,8 +83,8 @@ def test_the_error_tables_have_the_status_and_type_of_the_code() -> None:
             assert (int(status), typ.strip("`")) == (kind.status, kind.type)
     for failure in family(BackendError):
         assert issubclass(failure, BackendError)
-        if failure.try_next:
-            assert int(documented[failure.code][0]) == _STATUS.get(failure.code, 502)
+        if failure.blame is not Blame.CALLER:
+            assert int(documented[failure.code][0]) == STATUS.get(failure.code, 502)
 
 
 def test_the_tree_of_upstream_errors_is_drawn_in_full() -> None:
@@ -99,18 +100,25 @@ def test_every_metric_is_documented_with_its_type_and_no_other() -> None:
     assert documented == {name: kind for name, (kind, _) in FAMILIES.items()}
 
 
-def test_the_field_table_is_the_adapters_own() -> None:
-    table = [cells for cells in rows(page("api.md")) if len(cells) == 5]
-    kinds = [name.strip("`") for name in table[0][1:]]
-    assert set(kinds) == set(KINDS)
-    documented = {cells[0].strip("`"): cells[1:] for cells in table[1:]}
-    assert documented.pop("any other") == ["dropped"] * len(kinds)
-    fields = set().union(*(kind.quirks.forwarded for kind in KINDS.values()))
-    assert documented.keys() == fields
-    for field, fates in documented.items():
-        for kind, fate in zip(kinds, fates, strict=True):
-            sent = field in KINDS[kind].quirks.forwarded
-            assert fate == ("sent" if sent else "dropped"), (field, kind)
+def test_the_field_tables_are_what_the_adapters_do() -> None:
+    found: set[str] = set()
+    for section in page("fields.md").split("\n## ")[1:]:
+        title, _, table = section.partition("\n")
+        if not title.startswith("Kind "):
+            continue
+        fates = {cells[0].strip("`"): cells[1] for cells in rows(table)}
+        for kind in re.findall("`([a-z_]+)`", title):
+            found.add(kind)
+            row = Endpoint(id="", provider="", kind=kind, base_url="", model="")
+            for field, fate in fates.items():
+                if field == "field":
+                    continue
+                dropped = unsupported(row, {field: Raw(b'{"a":1}')}, UNASKED)
+                told = fate in {"refused", "fixed"}
+                assert dropped == ((field,) if told else ()), (kind, field)
+                forwarded = field in KINDS[kind].quirks.forwarded
+                assert (fate == "forwarded") is forwarded, (kind, field)
+    assert found == set(KINDS)
 
 
 def test_every_field_with_a_fate_of_its_own_is_named() -> None:

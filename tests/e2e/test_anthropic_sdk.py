@@ -156,10 +156,14 @@ def test_a_tool_is_called_and_its_result_answered(
     assert isinstance(sent, dict)
     assistant, tool = sent["messages"][1:]
     (made,) = assistant["tool_calls"]
-    # The provider has its own id back, and the reasoning that led to the call.
+    # The provider has its own id back, and the reasoning that led to the call under its own name for it.
     native = "weather_0" if model == "moonshotai/kimi-k3" else NATIVE
     assert made["id"] == tool["tool_call_id"] == native
-    assert assistant["reasoning_content"] == assistant["reasoning"] == REASONING
+    thought = {name: words for name, words in assistant.items() if name.startswith("reasoning")}
+    if model == LINEAR:  # vLLM: versions differ in the name that they read
+        assert thought == {"reasoning": REASONING, "reasoning_content": REASONING}
+    else:
+        assert thought == {"reasoning_content": REASONING}
     assert tool["content"] == "clear"
 
 
@@ -246,7 +250,7 @@ def test_what_was_not_sent_is_said(stage: Stage) -> None:
     )
     assert answer.status == 200
     assert answer.headers["x-tidegate-dropped"] == (
-        "cache_control, thinking.budget_tokens, context_management, thinking"
+        "cache_control, context_management, thinking.budget_tokens"
     )
 
 

@@ -133,7 +133,7 @@ TABLE: dict[str, tuple[bytes, int, str, str | None, str]] = {
         body(provider={"order": ["x"]}),
         400,
         "unsupported_parameter",
-        "provider",
+        "provider.order",
         "remove",
     ),
     "models": (body(models=[K26]), 400, "unsupported_parameter", "models", "one 'model'"),
@@ -218,6 +218,28 @@ def test_a_wrong_key_is_told_apart_from_a_missing_one(stage: Stage, header: str)
         assert (answer.status, answer.document["error"]["code"]) == (status, code)
         assert word in answer.document["error"]["message"]
         assert header[10:] not in answer.body.decode() or not header[10:]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "word"),
+    [
+        ("/chat/completions", {"body": b"hello"}, "invalid_request"),
+        ("/chat/completions", {"body": body(model="openai/gpt-7")}, "not_found"),
+        ("/chat/completions", {"body": GOOD, "key": "nonsense"}, "authentication"),
+        ("/chat/completions", {"body": chat("x" * 1_000_001)}, "payload_too_large"),
+        ("/models", {"key": "nonsense"}, "authentication"),
+        ("/generation?id=gen-x", {}, "not_found"),
+        ("/nothing", {}, "not_found"),
+    ],
+)
+def test_under_openrouters_base_every_error_has_its_word(
+    stage: Stage, path: str, asked: dict[str, Any], word: str
+) -> None:
+    told = stage.ask(path="/api/v1" + path, **asked)
+    assert told.document["error"]["metadata"]["error_type"] == word
+    plain = stage.ask(path="/v1" + path, **asked)
+    assert "error_type" not in plain.document["error"].get("metadata", {})
+    assert plain.status == told.status
 
 
 def test_a_key_of_another_installation_is_refused(stage: Stage) -> None:

@@ -15,7 +15,10 @@ import pytest
 from gateway.store import owner
 from tests.fakes.gateway_process import PROGRAM
 
-_KEYS = ("MOONSHOT_API_KEY", "NOVITA_API_KEY")
+_KEYS = (
+    *("MOONSHOT_API_KEY", "MOONSHOT_CN_API_KEY", "NOVITA_API_KEY", "OPENROUTER_API_KEY"),
+    "AI_GATEWAY_API_KEY",
+)
 
 
 class Demo:
@@ -102,7 +105,7 @@ def split(output: str) -> tuple[str, str]:
 def test_the_printed_line_answers_as_it_stands_and_again_as_a_stream(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with demo(data) as first:
-        assert "SANDBOX: neither MOONSHOT_API_KEY nor NOVITA_API_KEY is set" in first.text
+        assert "SANDBOX: no provider's key is set" in first.text
         assert "not from a model" in first.text
         head, body = split(paste(first.curl))
         assert head.startswith("HTTP/1.1 200 OK")

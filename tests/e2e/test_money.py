@@ -246,7 +246,7 @@ def test_the_counters_move(stage: Stage) -> None:
     tokens = f'model="{K26}",provider="novita"'
     assert moved(f'tidegate_tokens_total{{{tokens},type="input"}}') == usage["prompt_tokens"]
     assert moved(f'tidegate_tokens_total{{{tokens},type="output"}}') == usage["completion_tokens"]
-    assert moved('tidegate_failovers_total{reason="credential_refused"}') == 1
+    assert moved('tidegate_failovers_total{reason="access_refused"}') == 1
     assert moved('tidegate_charge_total{currency="USD"}') >= float(usage["cost"])
     assert after["tidegate_inflight_requests"] == 0
     assert after["tidegate_journal_healthy"] == 1

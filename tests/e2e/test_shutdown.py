@@ -21,7 +21,12 @@ async def upstream() -> AsyncIterator[SandboxServer]:
 
 
 def settings(upstream: SandboxServer, **server: Any) -> dict[str, Any]:
-    provider = {"kind": "novita", "base_url": upstream.base_url, "api_key": "sandbox"}
+    provider = {
+        "kind": "novita",
+        "base_url": upstream.base_url,
+        "api_key": "sandbox",
+        "sandbox": True,
+    }
     return {"providers": [provider], "server": server}
 
 

@@ -26,6 +26,7 @@ from gateway.uptime.breaker import Breaker
 from gateway.usage import lines
 from gateway.usage.recent import Recent
 from gateway.values import Candidate, Exchange, Head, Outcome, Principal, Reservation
+from gateway.wire.tool_checks import ToolChecker
 from tests import builders
 from tests.fakes.clock import HandClock
 
@@ -339,11 +340,13 @@ class Rig:
         book = builders.book(*candidates)
         services = Services(
             settings=check({"providers": [provider], "request": request}),
+            instance="here",
             clock=self.clock,
             ids=IdSource(self.clock),
             keys=cast("KeyDirectory", FakeKeys(principal or builders.principal())),
             book=lambda: book,
             backends={"openai_compat": self.backend, "moonshot": self.backend},
+            tools=ToolChecker(),
             breaker=self.breaker,
             state=self.state,
             journal=cast("Journal", self.journal),

@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +29,7 @@ class GatewayProcess:
     Args:
         folder: where its settings file and its data folder are made.
         settings: sections of the settings, without `data` and the address.
+        source: a checkout whose code runs, instead of what is installed.
 
     Attributes:
         host, port: where it listens; a free port at each start.
@@ -37,11 +38,14 @@ class GatewayProcess:
 
     host = "127.0.0.1"
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], source: Path | None = None
+    ) -> None:
         self.data = folder / "data"
         self.port = 0
         self.log: list[str] = []
         self._config = folder / "tidegate.yaml"
+        self._source = source
         self.configure(settings)
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -84,10 +88,18 @@ class GatewayProcess:
         """Start a process, without waiting for it."""
         self.log = []
         self._process = await asyncio.create_subprocess_exec(
-            *(PROGRAM, "serve", "--config", self._config), stderr=asyncio.subprocess.PIPE
+            *(*self._program, "serve", "--config", self._config),
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self._source,
         )
         self._ready = asyncio.get_running_loop().create_future()
         self._reading = asyncio.create_task(self._read(self._process, self._ready))
+
+    @property
+    def _program(self) -> Sequence[str | Path]:
+        # `-c` has Python look in the working folder first.
+        run = "from gateway.cli import main; main()"
+        return [PROGRAM] if self._source is None else [sys.executable, "-c", run]
 
     async def start(self) -> None:
         """Start a process, and return once it listens."""

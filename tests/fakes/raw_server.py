@@ -127,7 +127,8 @@ async def serve(
         tasks.append(asyncio.get_running_loop().create_task(run(Peer(reader, writer))))
 
     listening = await asyncio.start_server(connected, sock=listener, ssl=tls)
-    server = RawServer(Origin("https" if tls else "http", "127.0.0.1", listener.getsockname()[1]))
+    scheme = "https" if tls else "http"
+    server = RawServer(Origin(scheme, "127.0.0.1", listener.getsockname()[1], local=True))
     try:
         yield server
     finally:

@@ -213,8 +213,8 @@ class Stage(GatewayStage):
     @override
     def _settings(self) -> dict[str, Any]:
         known = [
-            {"kind": "moonshot", "base_url": self.moonshot.base_url, "api_key": "sandbox"},
-            {"kind": "novita", "base_url": self.novita.base_url, "api_key": "sandbox"},
+            {"kind": kind, "base_url": server.base_url, "api_key": "sandbox", "local": True}
+            for kind, server in (("moonshot", self.moonshot), ("novita", self.novita))
         ]
         own = {
             "id": "gpu/linear",
@@ -274,6 +274,7 @@ def _endpoint(
         "provider": provider,
         "kind": kind,
         "base_url": server.base_url,
+        "local": True,
         "api_key": "sandbox",
         "model": model,
         "serves": f"tests/{name}",

@@ -143,7 +143,7 @@ async def test_an_endpoint_that_only_says_that_it_is_there_is_given_up(
     ("fault", "status", "code"),
     [
         ("error500", 502, "upstream_fault"),
-        ("error503", 503, "overloaded"),
+        ("error503", 503, "provider_unavailable"),
         ("stall", 504, "timeout"),
     ],
 )

@@ -321,9 +321,11 @@ def test_a_key_is_printed_once_alone_on_stdout(installed: Path) -> None:
 def test_lists_are_tables_for_people(installed: Path) -> None:
     listed = _command(teams_command, "list", "--data", installed)
     head, row = listed.stdout.splitlines()
-    assert head.split() == ["ID", "NAME", "CREATED"]
-    assert row.split()[1] == "default"
-    assert row.endswith("Z")
+    assert head.split() == ["ID", "NAME", "CREATED", "ZDR", "DATA", "COLLECTION"]
+    _, name, created, *privacy = row.split()
+    assert name == "default"
+    assert created.endswith("Z")
+    assert privacy == ["no", "allow"]
     nothing = _command(budgets_command, "list", "--data", installed)
     assert (nothing.exit_code, nothing.stdout) == (0, "")
     assert "tidegate budgets set" in nothing.stderr

@@ -44,8 +44,18 @@ def _statements(path: Path) -> dict[str, list[str]]:
 
 
 def _normal(sql: str) -> list[str]:
-    # Constraints may come in any order: only what they say counts.
-    return sorted(line.strip(" \t,") for line in sql.splitlines())
+    # Columns and constraints may come in any order, and those added later stand on one line: only
+    # what they say counts.
+    head, _, inner = " ".join(sql.split()).partition("(")
+    parts, depth, begun = [head.strip()], 0, 0
+    for position, letter in enumerate(inner):
+        depth += (letter == "(") - (letter == ")")
+        if (letter == "," and depth == 0) or depth < 0:
+            parts.append(inner[begun:position].strip())
+            begun = position + 1
+        if depth < 0:
+            break
+    return sorted([*parts, inner[begun:].strip()])
 
 
 async def _create_all(url: str) -> None:
@@ -72,6 +82,57 @@ async def test_up_down_and_up_again(url: str) -> None:
     await schema.upgrade(url)
     assert _statements(_file(url)) == before
     assert set(metadata.tables) <= set(before)
+
+
+FIRST_ROWS = (
+    "INSERT INTO organisations (id, name, created_ms) VALUES ('org_1', 'a', 1)",
+    "INSERT INTO teams (id, organisation_id, name, created_ms) VALUES ('team_1', 'org_1', 'b', 2)",
+    (
+        "INSERT INTO api_keys (id, team_id, name, key_hash, prefix, last4, created_ms, expires_ms)"
+        " VALUES ('key_1', 'team_1', 'c', x'01', 'sk-tg-', 'wxyz', 3, 4)"
+    ),
+    (
+        "INSERT INTO budgets (id, scope, key_id, limit_pico, currency, period, created_ms)"
+        " VALUES ('bud_1', 'key', 'key_1', 5, 'USD', 'daily', 6)"
+    ),
+)
+
+
+def _rows(path: Path) -> dict[str, list[dict[str, Any]]]:
+    with sqlite3.connect(path) as raw:
+        raw.row_factory = sqlite3.Row
+        found = {
+            table: [dict(row) for row in raw.execute(f"SELECT * FROM {table}")]  # noqa: S608 - ours
+            for table in ("organisations", "teams", "api_keys", "budgets")
+        }
+    raw.close()
+    return found
+
+
+async def test_a_database_of_the_first_revision_loses_nothing_up_and_down(url: str) -> None:
+    await schema.upgrade(url, "0001")
+    with sqlite3.connect(_file(url)) as raw:
+        for statement in FIRST_ROWS:
+            raw.execute(statement)
+    raw.close()
+    tables, rows = _statements(_file(url)), _rows(_file(url))
+    await schema.upgrade(url)
+    upgraded = _rows(_file(url))
+    for table in ("organisations", "teams", "api_keys"):
+        (row,) = upgraded[table]
+        assert row == {**rows[table][0], "zdr": 0, "no_training": 0}, "nobody demanded anything"
+    assert upgraded["budgets"] == rows["budgets"]
+    await schema.downgrade(url, "0001")
+    assert (_statements(_file(url)), _rows(_file(url))) == (tables, rows)
+
+
+async def test_a_gateway_of_the_version_before_goes_on_with_the_newer_schema(url: str) -> None:
+    await schema.upgrade(url)
+    with sqlite3.connect(_file(url)) as raw:
+        for statement in FIRST_ROWS:
+            raw.execute(statement)
+    raw.close()
+    assert [row["zdr"] for row in _rows(_file(url))["api_keys"]] == [0]
 
 
 async def test_upgrading_twice_changes_nothing(url: str) -> None:
@@ -139,7 +200,10 @@ async def test_a_revision_that_fails_half_way_leaves_nothing(url: str) -> None:
 async def test_rows_that_break_a_foreign_key_undo_the_migration(url: str) -> None:
     await schema.upgrade(url)
     with sqlite3.connect(_file(url)) as raw:
-        raw.execute("INSERT INTO teams VALUES ('team_1', 'org_nowhere', 'a', 1)")
+        raw.execute(
+            "INSERT INTO teams (id, organisation_id, name, created_ms)"
+            " VALUES ('team_1', 'org_nowhere', 'a', 1)"
+        )
     raw.close()
     with pytest.raises(ConfigurationError, match="teams"):
         await schema.upgrade(url)

@@ -84,7 +84,7 @@ async def test_authorities_and_age_are_those_of_the_settings(authority: Authorit
     async with serve(obliging, tls=authority.server("DNS:localhost")) as server:
         client = built({}, {"tls": {"ca_file": authority.file}, "max_connection_age": 1e-9})
         for number in range(2):
-            origin = Origin("https", "localhost", server.origin.port)
+            origin = Origin("https", "localhost", server.origin.port, local=True)
             assert await read(client, origin) == b"ok"
             assert len(server.peers) == number + 1
         await client.aclose()

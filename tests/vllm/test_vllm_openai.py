@@ -212,7 +212,7 @@ def test_a_prompt_that_is_too_long_is_refused_with_vllms_reason(
     long: Any = [{"role": "user", "content": "x " * 1200}]
     with pytest.raises(openai.BadRequestError) as refused:
         ask(stage, messages=long, max_tokens=5, stream=streamed)
-    assert refused.value.code == "request_refused"
+    assert refused.value.code == "context_length_exceeded"
     assert "maximum context length is 2048 tokens" in refused.value.message
 
 

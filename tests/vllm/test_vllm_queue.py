@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.vllm.stage_with_vllm import LATENT, QUEUE, SEATS, VLLM_KEY, Pending, VllmStage
+from tests.vllm.stage_with_vllm import ENDLESS, LATENT, QUEUE, SEATS, VLLM_KEY, Pending, VllmStage
 
 CAP = 1600  # tokens of an answer that goes on and on; it takes some seconds
 
@@ -19,7 +19,7 @@ def chat(model: str = "tests/latent", text: str = "Hi", **fields: Any) -> dict[s
 
 
 def endless(model: str = "tests/latent", **fields: Any) -> dict[str, Any]:
-    return chat(model, ignore_eos=True, max_tokens=CAP, **fields)
+    return chat(model, **{"max_tokens": CAP, **ENDLESS, **fields})
 
 
 def until_idle(stage: VllmStage) -> None:

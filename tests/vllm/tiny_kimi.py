@@ -12,9 +12,9 @@ temperature. What the chat template ends a prompt with chooses the script:
     the answer alone                  thinking is off
     a call of the tool get_weather    tools are given, and the last message is the user's
     the weather, and the answer       the last message is a tool's result
+    thinking without an end           the template is told so: `chat_template_kwargs: {"endless": true}`
 
-Where a schema forces the first token of an answer to open an object, it is `{"city": "Paris"}`. With
-`ignore_eos` the answer goes on for ever.
+Where a schema forces the first token of an answer to open an object, it is `{"city": "Paris"}`.
 """
 
 import json
@@ -39,7 +39,11 @@ SECTION, CALL = "<|tool_calls_section_begin|>", "<|tool_call_begin|>"
 SECTION_END, CALL_END = "<|tool_calls_section_end|>", "<|tool_call_end|>"
 ARGUMENTS_BEGIN = "<|tool_call_argument_begin|>"
 END, MIDDLE = "<|im_end|>", "<|im_middle|>"
-CALLS, TOLD = "<|tiny_calls|>", "<|tiny_told|>"  # ends of prompts that only this model has
+CALLS, TOLD, ENDLESS = (
+    "<|tiny_calls|>",
+    "<|tiny_told|>",
+    "<|tiny_endless|>",
+)  # ends of prompts that only this model has
 SCRIPTS = [
     ["<think>", *THINKING, "</think>", *ANSWER, END],
     [
@@ -49,13 +53,14 @@ SCRIPTS = [
     [TOLD, *TOLD_THINKING, "</think>"],
     [MIDDLE, ANSWER[0]],
     [END, ANSWER[0]],
+    [ENDLESS, "There", " and", " then", " and"],
 ]
 # Followed where a grammar forbids what the script says.
 SECOND = [("</think>", ARGUMENTS[0]), (ARGUMENTS[-1], END)]
 
 SPECIAL = [
     *("[BOS]", "[EOS]", END, "<|im_user|>", "<|im_assistant|>", "<|im_system|>", MIDDLE),
-    *("[PAD]", "[UNK]", CALLS, TOLD),
+    *("[PAD]", "[UNK]", CALLS, TOLD, ENDLESS),
 ]
 # In the vocabulary as one token each, but text all the same: parsers look for them.
 PLAIN = ["<think>", "</think>", SECTION, CALL, ARGUMENTS_BEGIN, CALL_END, SECTION_END]
@@ -75,7 +80,8 @@ TEMPLATE = (
     "<|tool_call_end|>{%- endfor %}<|tool_calls_section_end|>{%- endif %}"
     "<|im_end|>{%- endfor %}"
     "{%- if add_generation_prompt %}<|im_assistant|>assistant<|im_middle|>"
-    "{%- if messages[-1].role == 'tool' %}<think><|tiny_told|>"
+    "{%- if endless is defined and endless %}<think><|tiny_endless|>"
+    "{%- elif messages[-1].role == 'tool' %}<think><|tiny_told|>"
     "{%- elif tools and messages[-1].role == 'user' %}<think><|tiny_calls|>"
     "{%- elif thinking is defined and not thinking %}<think></think>"
     "{%- else %}<think>{%- endif %}{%- endif %}"

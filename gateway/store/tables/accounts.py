@@ -4,6 +4,7 @@ Accounts are disabled, never deleted while something refers to them: ledger rows
 """
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
 )
 
 from gateway.store.tables.metadata import metadata
@@ -35,6 +37,9 @@ organisations = Table(
     Column("id", String(40), primary_key=True),
     Column("name", String(120), nullable=False, unique=True),
     Column("created_ms", UtcMilliseconds, nullable=False),
+    # Here, of teams and of keys: what is demanded of those who see the requests.
+    Column("zdr", Boolean, nullable=False, server_default=false()),
+    Column("no_training", Boolean, nullable=False, server_default=false()),
 )
 
 teams = Table(
@@ -49,6 +54,8 @@ teams = Table(
     ),
     Column("name", String(120), nullable=False),
     Column("created_ms", UtcMilliseconds, nullable=False),
+    Column("zdr", Boolean, nullable=False, server_default=false()),
+    Column("no_training", Boolean, nullable=False, server_default=false()),
     UniqueConstraint("organisation_id", "name"),
 )
 
@@ -64,6 +71,8 @@ api_keys = Table(
     Column("created_ms", UtcMilliseconds, nullable=False),
     Column("expires_ms", UtcMilliseconds),
     Column("disabled_ms", UtcMilliseconds),
+    Column("zdr", Boolean, nullable=False, server_default=false()),
+    Column("no_training", Boolean, nullable=False, server_default=false()),
     Index(None, "team_id"),
 )
 

@@ -3,14 +3,20 @@
 import pytest
 
 from backends.errors import (
+    AccessRefused,
+    AccountRateLimited,
     BackendError,
     BadReply,
     ConnectFailed,
     ConnectionLost,
     ContentRefused,
+    ContextLengthExceeded,
     CredentialRefused,
     ModelUnavailable,
     Overloaded,
+    ParameterUnsupported,
+    ProviderTimeout,
+    ProviderUnavailable,
     QuotaExhausted,
     RateLimited,
     RequestRefused,
@@ -18,26 +24,46 @@ from backends.errors import (
     UpstreamTimeout,
 )
 from backends.sandbox import Fault, FaultName
-from tests.contract.adapters.upstream import HOW, KINDS, Ended, Upstream
+from tests.contract.adapters.upstream import HOW, KINDS, TELLING, Ended, Upstream
+
+WORDY = ("moonshot", "openrouter")  # have a word for nearly everything
 
 # fault -> what it is everywhere, and at the kinds whose wire says it in another way
 REFUSALS: list[tuple[str, type[BackendError], dict[str, type[BackendError]]]] = [
-    ("error400", RequestRefused, {}),
-    ("error400_filter", RequestRefused, {"moonshot": ContentRefused}),
+    # what Moonshot refuses so is sampling that is fixed there
+    ("error400", RequestRefused, {"moonshot": ParameterUnsupported}),
+    ("error400_filter", RequestRefused, dict.fromkeys((*WORDY, "vercel"), ContentRefused)),
+    ("error400_context", ContextLengthExceeded, {}),
     ("error401", CredentialRefused, {}),
-    ("error403", CredentialRefused, {}),
+    ("error402", QuotaExhausted, {}),
+    ("error403", AccessRefused, {}),
+    # a 403 with a word for it; OpenRouter's for a key at its limit is that of any other
+    ("error403_quota", AccessRefused, {"moonshot": QuotaExhausted, "novita": QuotaExhausted}),
+    # nobody but Moonshot and OpenRouter has a word for it that is known
+    ("error403_moderation", AccessRefused, dict.fromkeys((*WORDY, "vercel"), ContentRefused)),
     ("error404", ModelUnavailable, {}),
-    ("error429_rate", RateLimited, {}),
+    # their limits are the account's, those of others a model's
+    ("error429_rate", RateLimited, dict.fromkeys(WORDY, AccountRateLimited)),
     # Novita is known to have no word for it; vLLM says 503
-    ("error429_overloaded", RateLimited, {"moonshot": Overloaded, "vllm": Overloaded}),
-    ("error429_quota", QuotaExhausted, {"vllm": RateLimited, "openai_compat": CredentialRefused}),
+    ("error429_overloaded", RateLimited, dict.fromkeys((*WORDY, "vercel", "vllm"), Overloaded)),
+    ("error429_quota", QuotaExhausted, {"vllm": RateLimited, "openai_compat": AccessRefused}),
     ("error500", UpstreamFault, {}),
-    ("error503", Overloaded, {}),
-    ("html504", UpstreamFault, {}),
+    (
+        "error503",
+        Overloaded,
+        {"moonshot": ProviderUnavailable, "novita": ProviderUnavailable, "vercel": UpstreamFault},
+    ),
+    ("html502", ProviderUnavailable, {}),
+    ("html504", ProviderTimeout, {}),
 ]
 
 
+# what an error inside a reply is, where its wire has a word for it
+IN_WORK: dict[str, type[BackendError]] = {"openrouter": ProviderUnavailable}
+
+
 @pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("upstream", TELLING, indirect=True)
 @pytest.mark.parametrize(("fault", "kind", "exceptions"), REFUSALS)
 async def test_a_refusal_is_told_before_any_answer(
     upstream: Upstream,
@@ -139,7 +165,7 @@ async def test_half_of_a_whole_reply_is_none(upstream: Upstream, death: str) -> 
 
 async def test_an_error_inside_a_stream_comes_after_what_was_sent(upstream: Upstream) -> None:
     ended = await upstream.ask("[[fault=error_event,after=2,think=0]]")
-    assert type(ended.error) is UpstreamFault
+    assert type(ended.error) is IN_WORK.get(upstream.kind, UpstreamFault)
     assert ended.error.native_code
     assert ended.answer.content == "This is"
     await still_failed(ended)
@@ -147,13 +173,23 @@ async def test_an_error_inside_a_stream_comes_after_what_was_sent(upstream: Upst
 
 async def test_an_error_before_any_piece_is_told(upstream: Upstream) -> None:
     ended = await upstream.ask("[[fault=error_event,after=-1]]")
-    assert type(ended.error) is UpstreamFault
+    assert type(ended.error) is IN_WORK.get(upstream.kind, UpstreamFault)
     assert ended.events == []
 
 
 async def test_an_error_inside_a_whole_reply_is_told(upstream: Upstream) -> None:
-    with pytest.raises(UpstreamFault):
+    with pytest.raises(IN_WORK.get(upstream.kind, UpstreamFault)):
         await upstream.open("[[fault=error_event]]", "whole")
+
+
+@pytest.mark.parametrize("how", HOW)
+async def test_what_an_error_says_that_it_cost_is_known(upstream: Upstream, how: str) -> None:
+    after = -1 if how == "whole" else 2
+    ended = await upstream.ask(f"[[fault=billed_error,after={after},think=0]]", how)
+    assert type(ended.error) is IN_WORK.get(upstream.kind, UpstreamFault)
+    assert ended.answer.usage is not None
+    assert ended.answer.usage.prompt > 0
+    assert ended.answer.usage.completion == max(after, 0)
 
 
 async def test_a_malformed_event_is_skipped_and_counted(upstream: Upstream) -> None:

@@ -33,6 +33,7 @@ def ask(few_authorities: str | None) -> Callable[[Script], Awaitable[Ended]]:
                 provider="p",
                 kind="openai_compat",
                 base_url=f"http://{server.origin.authority}/v1",
+                local=True,
                 model="m",
             )
             try:

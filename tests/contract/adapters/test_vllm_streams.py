@@ -36,6 +36,7 @@ def endpoint(base_url: str, isolation: str = "team") -> Endpoint:
         provider="p",
         kind="vllm",
         base_url=base_url,
+        local=True,
         model="tiny-kimi",
         cache_isolation=isolation,
     )

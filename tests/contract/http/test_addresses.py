@@ -15,7 +15,7 @@ from backends.values import Deadlines, Origin
 from tests.contract.http.clients import Ask, Clients, becomes_true
 from tests.fakes.raw_server import Peer, RawServer, serve
 
-NAMED = Origin("http", "api.example", 80)
+NAMED = Origin("http", "api.example", 80, local=True)
 
 
 class Names:

@@ -67,7 +67,9 @@ async def test_cancelled_upload_closes_its_connection_at_once(ask: Ask) -> None:
 
 async def test_cancelled_opening_frees_its_slot(ask: Ask) -> None:
     async with serve(stalled) as server:
-        origin = Origin("https", "127.0.0.1", server.origin.port)  # the handshake never ends
+        origin = Origin(
+            "https", "127.0.0.1", server.origin.port, local=True
+        )  # the handshake never ends
         task = asyncio.create_task(ask(origin))
         await server.peer(0)
         task.cancel()

@@ -51,7 +51,7 @@ class Hosts:
 
 
 def named(server: RawServer) -> Origin:
-    return Origin("https", "localhost", server.origin.port)
+    return Origin("https", "localhost", server.origin.port, local=True)
 
 
 async def test_certificate_is_shown_to_a_server_that_demands_one(

@@ -24,7 +24,7 @@ def serving(request: pytest.FixtureRequest, localhost: ssl.SSLContext) -> Serve:
     @asynccontextmanager
     async def started(script: Script) -> AsyncIterator[Origin]:
         async with serve(script, tls=tls, receive_buffer=4096) as server:
-            yield Origin("https" if tls else "http", "localhost", server.origin.port)
+            yield Origin("https" if tls else "http", "localhost", server.origin.port, local=True)
 
     return started
 

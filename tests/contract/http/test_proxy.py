@@ -103,7 +103,7 @@ async def test_proxy_may_be_spoken_to_over_tls(
     async with serve(obliging, tls=far if scheme == "https" else None) as origin:
         script = TunnelScript(origin.origin)
         async with serve(script, tls=localhost) as proxy:
-            where = Origin("https", "localhost", proxy.origin.port)
+            where = Origin("https", "localhost", proxy.origin.port, local=True)
             ask = through(clients, where, authority)
             target = FAR if scheme == "https" else FAR_PLAIN
             response = await ask(target, [LARGE])
@@ -116,7 +116,9 @@ async def test_proxy_over_tls_is_verified(
     clients: Clients, localhost: ssl.SSLContext, far: ssl.SSLContext
 ) -> None:
     async with serve(obliging, tls=localhost) as proxy:
-        error = await failure(through(clients, Origin("https", "localhost", proxy.origin.port)))
+        error = await failure(
+            through(clients, Origin("https", "localhost", proxy.origin.port, local=True))
+        )
         assert isinstance(error, ConnectFailed)
         assert f"proxy https://localhost:{proxy.origin.port}: " in str(error)
         assert "certificate" in str(error)
@@ -347,5 +349,5 @@ async def test_exempt_hosts_are_reached_directly(clients: Clients) -> None:
         url = f"http://127.0.0.1:{proxy.origin.port}"
         ask = clients.new(dialer=Dialer(proxy=Proxy.of(url), exemptions=Exemptions()))
         assert await ask.read(server.origin) == b"ok"  # a loopback address
-        assert await ask.read(Origin("http", "localhost", server.origin.port)) == b"ok"
+        assert await ask.read(Origin("http", "localhost", server.origin.port, local=True)) == b"ok"
         assert not proxy.peers

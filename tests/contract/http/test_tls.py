@@ -17,7 +17,7 @@ LARGE = bytes(range(256)) * 65_536
 
 
 def named(origin: Origin) -> Origin:
-    return Origin("https", "localhost", origin.port)
+    return Origin("https", "localhost", origin.port, local=True)
 
 
 async def obliging(peer: Peer) -> None:

@@ -35,7 +35,7 @@ class Reply:
     @property
     def data(self) -> list[bytes]:
         """What follows `data: ` in each event that is complete."""
-        events = self.body.split(b"\n\n")[:-1]
+        events = [event for event in self.body.split(b"\n\n")[:-1] if event[:1] != b":"]
         assert all(event.startswith(b"data: ") for event in events)
         return [event[6:] for event in events]
 
@@ -155,11 +155,19 @@ async def request(
     return reply
 
 
+MODELS = {
+    "Moonshot AI": "kimi-k3",
+    "OpenRouter": "moonshotai/kimi-k2.6",
+    "Vercel AI Gateway": "moonshotai/kimi-k2.6",
+    "Novita AI": "moonshotai/kimi-k2.6",
+    "vLLM": "tiny-kimi",
+}
+
+
 def chat_body(server: SandboxServer, content: str = "hello", **fields: Any) -> dict[str, Any]:
     """A small chat request for a model that thinks, at whichever provider."""
-    models = {"Moonshot AI": "kimi-k3", "Novita AI": "moonshotai/kimi-k2.6", "vLLM": "tiny-kimi"}
     messages = [{"role": "user", "content": content}]
-    return {"model": models[server.dialect.title], "messages": messages, **fields}
+    return {"model": MODELS[server.dialect.title], "messages": messages, **fields}
 
 
 def chat_path(server: SandboxServer) -> str:

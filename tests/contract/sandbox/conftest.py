@@ -1,6 +1,7 @@
 """Sandbox servers on ports of their own, closed after each test."""
 
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 
@@ -25,7 +26,13 @@ async def vllm() -> AsyncIterator[SandboxServer]:
         yield server
 
 
-@pytest.fixture(params=["moonshot", "novita", "vllm"])
+@pytest.fixture
+async def openrouter() -> AsyncIterator[SandboxServer]:
+    async with SandboxServer("openrouter") as server:
+        yield server
+
+
+@pytest.fixture(params=get_args(Provider))
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[SandboxServer]:
     """Each provider in turn."""
     provider: Provider = request.param

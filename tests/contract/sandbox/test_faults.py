@@ -1,6 +1,7 @@
 """Each fault happens on a real socket as its name says, at every provider."""
 
 import asyncio
+import gzip
 
 import pytest
 
@@ -115,7 +116,7 @@ async def test_an_empty_reply_ends_cleanly_without_a_piece(server: SandboxServer
     assert pieces(reply) == 0
     assert reply.data[-1] == b"[DONE]"
     whole = await chat(server, "[[fault=empty]]")
-    assert whole.json["choices"][0]["message"]["content"] == ""
+    assert not whole.json["choices"][0]["message"]["content"]
     assert whole.json["usage"]["completion_tokens"] == 0
 
 
@@ -126,9 +127,21 @@ async def test_an_error_event_stands_inside_a_good_status(
     reply = await chat(server, f"[[fault=error_event,after={after}]]", stream=True)
     assert (reply.status, reply.complete) == (200, True)
     assert pieces(reply) == after
-    assert set(reply.chunks[-1]) == {"error"}
+    assert reply.chunks[-1]["error"]["message"]
     whole = await chat(server, "[[fault=error_event]]")
-    assert (whole.status, set(whole.json)) == (200, {"error"})
+    assert whole.status == 200
+    assert set(whole.json) <= {"error", "user_id"}
+
+
+async def test_a_billed_error_states_the_tokens_of_what_was_sent(server: SandboxServer) -> None:
+    reply = await chat(server, "[[fault=billed_error,after=2]]", stream=True)
+    last = reply.chunks[-1]
+    assert last["error"]["message"]
+    assert last["usage"]["completion_tokens"] == pieces(reply) == 2
+    whole = await chat(server, "[[fault=billed_error]]")
+    assert whole.json["error"]["message"]
+    assert whole.json["usage"]["completion_tokens"] == 0
+    assert whole.json["usage"]["prompt_tokens"] > 0
 
 
 async def test_a_malformed_event_is_no_json(server: SandboxServer) -> None:
@@ -163,6 +176,77 @@ async def test_an_oversized_line_is_valid_and_as_long_as_asked(server: SandboxSe
     reply = await chat(server, "[[fault=oversized_line,size=300000,n=0]]", stream=True)
     assert max(len(one) for one in reply.data) > 300_000
     assert len(reply.text()) == 300_000
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"), [("html502", 502), ("html504", 504), ("login_page", 200)]
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_page_of_html_stands_where_an_answer_should(
+    server: SandboxServer, fault: str, status: int, *, stream: bool
+) -> None:
+    reply = await chat(server, f"[[fault={fault}]]", stream=stream)
+    assert (reply.status, reply.headers["content-type"]) == (status, "text/html")
+    assert reply.body.startswith(b"<html>")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_error_can_stand_in_place_of_the_answer(
+    server: SandboxServer, *, stream: bool
+) -> None:
+    reply = await chat(server, "[[fault=whole_error]]", stream=stream)
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith("application/json")
+    assert reply.json["error"]["message"]
+
+
+async def test_only_comments_may_come(server: SandboxServer) -> None:
+    reply = await chat(server, "[[fault=comments_only]]", stream=True)
+    assert (reply.status, reply.complete, reply.data) == (200, True, [])
+    assert reply.body.count(b"\n\n") == 3
+    whole = await chat(server, "[[fault=comments_only]]")
+    assert (whole.status, whole.complete, whole.body) == (200, True, b"")
+
+
+async def test_the_first_token_can_be_late_behind_its_head(server: SandboxServer) -> None:
+    tag = "[[fault=slow_first,delay=60]]"
+    for stream in (True, False):
+        caller = await Caller.connect(server)
+        caller.send("POST", chat_path(server), chat_body(server, tag, stream=stream))
+        reply = await caller.until(lambda reply: reply.status == 200)
+        assert b"content" not in reply.body
+        text = (await caller.whole()).body
+        assert b"content" in text
+        await caller.gone()
+
+
+async def test_lines_can_end_in_crlf(server: SandboxServer) -> None:
+    good = await chat(server, "[[n=2,think=0]]", stream=True)
+    reply = await chat(server, "[[fault=crlf,n=2,think=0]]", stream=True)
+    assert reply.complete
+    assert b"\n" not in reply.body.replace(b"\r\n", b"")
+    assert reply.body.count(b"\r\n") == good.body.count(b"\n")
+    assert (await chat(server, "[[fault=crlf]]")).json["choices"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_body_can_be_compressed(server: SandboxServer, *, stream: bool) -> None:
+    reply = await chat(server, "[[fault=gzip]]", stream=stream)
+    assert reply.headers["content-encoding"] == "gzip"
+    text = gzip.decompress(reply.body)
+    assert b"characters." in text or b'"characters' in text
+    assert text.endswith(b"data: [DONE]\n\n") == stream
+
+
+async def test_the_end_mark_can_come_twice(server: SandboxServer) -> None:
+    reply = await chat(server, "[[fault=double_done]]", stream=True)
+    assert reply.data[-2:] == [b"[DONE]", b"[DONE]"]
+
+
+async def test_an_unheard_of_finish_reason_is_the_hosts_own(server: SandboxServer) -> None:
+    for stream in (True, False):
+        reply = await chat(server, "[[fault=unknown_finish]]", stream=stream)
+        assert b"ran_out_of_luck" in reply.body
 
 
 async def test_a_reply_can_lack_usage(server: SandboxServer) -> None:

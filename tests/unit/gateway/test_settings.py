@@ -53,7 +53,8 @@ def test_variables_are_put_in_wherever_they_are_named(tmp_path: Path) -> None:
         "providers": [{**PROVIDER, "api_key": "${KEY}", "base_url": "https://${HOST}:${PORT}/v1"}]
     }
     settings = load(written(tmp_path, tree), {"KEY": "sk-2", "HOST": "example.com", "PORT": "444"})
-    assert settings.providers[0].api_key.get_secret_value() == "sk-2"
+    (key,) = settings.account_of_rows()["providers[0]"].secrets()
+    assert key.reveal() == "sk-2"
     assert settings.providers[0].base_url == "https://example.com:444/v1"
 
 

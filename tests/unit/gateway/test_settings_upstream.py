@@ -19,6 +19,11 @@ URL = (
     " host if it wants them (special characters percent-encoded), and nothing after the port"
 )
 FORM = "is not a host, a .suffix, an address, a network such as 10.0.0.0/8, or *"
+ASCII = "must be of ASCII without spaces: write others as in %20, and names of hosts as in xn--…"
+IN_DOLLARS = (
+    "what such a reply says that it cost is in USD, and 'price' is in CNY: set 'rate_card', or prices"
+    " in USD"
+)
 CA = {"ca_file": "/nowhere/ca.pem"}
 
 
@@ -109,6 +114,39 @@ def test_variable_that_fits_nothing_is_told(tmp_path: Path, variable: str, line:
             "providers[0].tls.ca_file: there is no file /nowhere/ca.pem",
         ),
         (
+            {
+                "endpoints": [
+                    {
+                        **OWN_ENDPOINT,
+                        "kind": "openrouter",
+                        "cost_basis": "provider_reported",
+                        "price": {"input": "1", "output": "2", "currency": "CNY"},
+                    }
+                ]
+            },
+            f"endpoints[0].cost_basis: {IN_DOLLARS}",
+        ),
+        *(
+            (
+                {"endpoints": [{**OWN_ENDPOINT, "base_url": address}]},
+                f"endpoints[0].base_url: {ASCII}",
+            )
+            for address in (
+                "https://own.example/v1 HTTP/1.1",
+                "https://own.example/v1\r\nX: y",
+                "https://own.example/vé",
+                "https://\uff1127.0.0.1/v1",
+            )
+        ),
+        (
+            {"providers": [{**PROVIDER, "api_keys": "sk-1"}]},
+            "providers[0].api_keys: must be a list",
+        ),
+        (
+            {"providers": [{**PROVIDER, "limits": 5}]},
+            "providers[0].limits: must be a section with settings of its own",
+        ),
+        (
             {"upstream": {"tsl": {}}},
             "upstream.tsl: there is no such setting; see docs/reference/settings.md",
         ),
@@ -191,3 +229,13 @@ def test_decided_proxy_is_not_commented(
 ) -> None:
     loaded(tmp_path, {"proxy": proxy}, HTTPS_PROXY="http://proxy.example")
     assert not caplog.records
+
+
+def test_the_rules_that_a_model_of_ones_own_follows_are_those_of_a_known_one() -> None:
+    own = {**OWN_ENDPOINT, "serves": "acme/support", "profile": "moonshotai/kimi-k3"}
+    assert check({"endpoints": [own]}).endpoints[0].profile == "moonshotai/kimi-k3"
+    (fault,) = faults({"endpoints": [{**own, "profile": "acme/support"}]})
+    assert fault.startswith(
+        "endpoints[0].profile: no rules are known of 'acme/support'; of these: "
+    )
+    assert "moonshotai/kimi-k2.6" in fault

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from backends.openai_compat.reply import ChunkReader, read_whole
+from backends.openai_compat.reply import PLAIN, ChunkReader, Reading, read_whole
 from backends.sse import EventReader
 from backends.values import Event
 from tests.fakes.answers import Answer, answer
@@ -19,9 +19,9 @@ def chunk(delta: object, **more: object) -> bytes:
     return msgspec.json.encode({"id": "x", "choices": [{"index": 0, "delta": delta, **more}]})
 
 
-def events_of(*payloads: bytes) -> list[Event]:
+def events_of(*payloads: bytes, reading: Reading = PLAIN) -> list[Event]:
     """All events of a stream with these payloads."""
-    reader, events = ChunkReader(), list[Event]()
+    reader, events = ChunkReader(reading=reading), list[Event]()
     for payload in payloads:
         reader.read(payload, events)
     return events
@@ -33,6 +33,6 @@ def recorded(name: str) -> list[bytes]:
     return reader.feed((RECORDINGS / name).read_bytes()) + reader.flush()
 
 
-def recorded_whole(name: str) -> tuple[str | None, list[Event]]:
+def recorded_whole(name: str, reading: Reading = PLAIN) -> tuple[str | None, list[Event]]:
     """A recorded reply that was no stream, read."""
-    return read_whole((RECORDINGS / name).read_bytes())
+    return read_whole((RECORDINGS / name).read_bytes(), reading=reading)

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from backends import Call, Endpoint
-from backends.openai_compat import NOVITA, VLLM, CacheSalts
+from backends.kinds.novita import QUIRKS as NOVITA
+from backends.kinds.vllm import QUIRKS as VLLM
+from backends.openai_compat import CacheSalts
 from backends.openai_compat.request import body, form
 
 KEY = bytes(range(32))

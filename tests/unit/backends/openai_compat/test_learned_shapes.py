@@ -34,7 +34,9 @@ class Wire(Struct, frozen=True):
     id: str = "chatcmpl-1"
     created: int = 1
     model: str = "kimi"
-    reasoning: str = "reasoning_content"  # or "reasoning", or "both"
+    reasoning: str = (
+        "reasoning_content"  # or "reasoning", "both", or "details", as OpenRouter has it
+    )
     ascii: bool = False
     spaced: bool = False
     choices_first: bool = False
@@ -61,7 +63,10 @@ class Wire(Struct, frozen=True):
         names = [self.reasoning]
         if self.reasoning == "both":
             names = ["reasoning", "reasoning_content"]
-        delta = dict.fromkeys(names, text)
+        delta: dict[str, Any] = dict.fromkeys(names, text)
+        if self.reasoning == "details":
+            detail = {"type": "reasoning.text", "text": text, "format": "unknown", "index": 0}
+            delta = {"role": "assistant", "reasoning": text, "reasoning_details": [detail]}
         return self.write(({"content": ""} if self.padded else {}) | delta)
 
 
@@ -81,7 +86,7 @@ WIRES = st.builds(
     Wire,
     id=st.sampled_from(["chatcmpl-1", "delta", "content", '"', "reasoning"]),
     model=st.sampled_from(["kimi", "content"]),
-    reasoning=st.sampled_from(["reasoning_content", "reasoning", "both"]),
+    reasoning=st.sampled_from(["reasoning_content", "reasoning", "both", "details"]),
     ascii=st.booleans(),
     spaced=st.booleans(),
     choices_first=st.booleans(),
@@ -143,6 +148,7 @@ def read(payloads: list[bytes], *, learning: bool) -> Told:
     for payload in payloads:
         if not learning:
             reader._shapes.clear()
+            reader._doubled = None
         events: list[Event] = []
         told.events.append(events)
         try:
@@ -162,6 +168,7 @@ def read(payloads: list[bytes], *, learning: bool) -> Told:
 )
 @example([Wire(ascii=True).text(text) for text in ("a", "🌊", "é", "b")])
 @example([Wire(reasoning="both").thought(text) for text in ("a", "a", "b", "a")])
+@example([Wire(reasoning="details").thought(text) for text in ("a", '"', "details", "a", "")])
 @example([Wire(id="delta", model="content").text(text) for text in ("choices", "a", "choices")])
 def test_learning_changes_nothing(payloads: list[bytes]) -> None:
     assert read(payloads, learning=True) == read(payloads, learning=False)
@@ -192,7 +199,17 @@ class Counting(ChunkReader):
         super()._decode(payload, events)
 
 
-@pytest.mark.parametrize("wire", [Wire(), Wire(spaced=True), Wire(tail={"usage": None})])
+@pytest.mark.parametrize(
+    "wire",
+    [
+        Wire(),
+        Wire(spaced=True),
+        Wire(tail={"usage": None}),
+        Wire(reasoning="both"),
+        Wire(reasoning="details"),
+        Wire(reasoning="details", padded=True, id="reasoning.text"),
+    ],
+)
 def test_only_the_first_chunk_of_a_kind_is_decoded(wire: Wire) -> None:
     reader, events = Counting(), list[Event]()
     for number in range(50):
@@ -221,7 +238,7 @@ def test_escapes_in_the_text_cost_no_decoding() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    [b"\xff", b"a\xe9", b"\x01", b"\n", b"\\q", b"\\u12", b'"', b"\\"],
+    [b"\x01", b"\n", b"\\q", b"\\u12", b'"', b"\\"],
 )
 def test_what_is_no_text_is_not_passed_on_because_its_chunk_has_the_right_shape(
     text: bytes,
@@ -232,6 +249,27 @@ def test_what_is_no_text_is_not_passed_on_because_its_chunk_has_the_right_shape(
     assert told == read(payloads, learning=False)
     assert told.events == [[Text(b"a")], [], [Text(b"b")]]
     assert told.malformed == 1
+
+
+@pytest.mark.parametrize(("text", "kept"), [(b"\xff", "\ufffd"), (b"a\xe9b", "a\ufffdb")])
+def test_bytes_that_are_no_utf8_cost_no_more_than_themselves(text: bytes, kept: str) -> None:
+    payloads = [Wire().text(word) for word in ("a", "TEXT", "b")]
+    payloads[1] = payloads[1].replace(b"TEXT", text)
+    told = read(payloads, learning=True)
+    assert told == read(payloads, learning=False)
+    assert told.events == [[Text(b"a")], [Text(kept.encode())], [Text(b"b")]]
+    assert told.malformed == 0
+
+
+@pytest.mark.parametrize("text", [b"TEX", b"TEXTS", b"\xffEXT", b'T"XT', b"TEX\\"])
+def test_a_text_that_is_told_twice_but_not_alike_is_decoded(text: bytes) -> None:
+    wire = Wire(reasoning="details")
+    payloads = [wire.thought(word) for word in ("abcd", "TEXT", "efgh")]
+    for count in (1, -1):
+        payloads[1] = wire.thought("TEXT").replace(b"TEXT", text, count)
+        told = read(payloads, learning=True)
+        assert told == read(payloads, learning=False)
+        assert told.events[0::2] == [[Text(b"abcd", True)], [Text(b"efgh", True)]]
 
 
 @pytest.mark.parametrize(

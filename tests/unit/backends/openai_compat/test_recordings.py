@@ -3,7 +3,7 @@
 import pytest
 
 from backends.errors import UpstreamFault
-from backends.openai_compat.reply import ChunkReader
+from backends.openai_compat.reply import ChunkReader, Reading
 from backends.values import Event, Piece, Usage
 from tests.unit.backends.openai_compat.reading import (
     RECORDINGS,
@@ -17,6 +17,20 @@ from tests.unit.backends.openai_compat.reading import (
 _WEATHER = {"name": "get_weather"}
 _THOUGHT = "The user asks; I answer briefly"
 _HELLO = "Hello from a tiny random Kimi model on CPU."
+
+_ROUTED = Answer(
+    reasoning="The user wants the weather.",
+    tools=[{"id": "functions.get_weather:0", **_WEATHER, "arguments": '{"city":"London"}'}],
+    finish=[("tool_calls", "tool_calls")],
+    usage=Usage(prompt=203, completion=92, cached=64, reasoning=39, reported_cost="0.00056085"),
+)
+_LEAKED = Answer(
+    content="Let me see.",
+    reasoning="The user wants the weather.",
+    tools=_ROUTED.tools,
+    finish=[("tool_calls", "stop")],
+    usage=Usage(prompt=203, completion=92),
+)
 
 STREAMS = {
     "moonshot-stream.sse": Answer(
@@ -64,6 +78,8 @@ STREAMS = {
         finish=[("length", "length")],
         usage=Usage(prompt=12, completion=9, reasoning=7),
     ),
+    "openrouter-stream-tool.sse": _ROUTED,
+    "novita-stream-leak.sse": _LEAKED,
     "vllm-stream-cached.sse": Answer(
         content=_HELLO,
         reasoning=_THOUGHT,
@@ -72,6 +88,8 @@ STREAMS = {
     ),
 }
 WHOLE = {
+    "openrouter-whole-tool.json": _ROUTED,
+    "novita-whole-leak.json": _LEAKED,
     "moonshot-whole-tool.json": Answer(
         content="ok",
         reasoning="The user wants the weather.",
@@ -99,9 +117,13 @@ FAILED = {
 }
 
 
+def reading(name: str) -> Reading:
+    return Reading(leaks="leak" in name)
+
+
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_recorded_stream_is_understood(name: str) -> None:
-    assert answer(events_of(*recorded(name))) == STREAMS[name]
+    assert answer(events_of(*recorded(name), reading=reading(name))) == STREAMS[name]
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -119,7 +141,7 @@ def test_a_recorded_stream_is_understood_to_its_end_mark(name: str) -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_recorded_whole_reply_is_understood(name: str) -> None:
-    upstream_id, events = recorded_whole(name)
+    upstream_id, events = recorded_whole(name, reading(name))
     assert upstream_id is not None
     assert answer(events) == WHOLE[name]
 

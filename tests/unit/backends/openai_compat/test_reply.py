@@ -54,6 +54,55 @@ def test_a_delta_without_substance_is_no_event(delta: object) -> None:
     assert events_of(chunk(delta, finish_reason=None, logprobs=None)) == []
 
 
+@pytest.mark.parametrize(
+    ("identity", "kept"),
+    [
+        ("chatcmpl-1", "chatcmpl-1"),
+        ("~" * 128, "~" * 128),
+        ("~" * 129, "unreadable"),
+        ("two words", "unreadable"),
+        ("line\nend", "unreadable"),
+        ("ümlaut", "unreadable"),
+        ("\x1b[31m", "unreadable"),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_an_id_that_is_none_is_not_kept(identity: str | None, kept: str | None) -> None:
+    document = {"id": identity, "choices": [{"index": 0, "message": {"content": "Hi"}}]}
+    assert read_whole(json(document))[0] == kept
+    reader = ChunkReader()
+    reader.read(json({"id": identity, "choices": [{"index": 0, "delta": {"content": "Hi"}}]}), [])
+    assert reader.upstream_id == kept
+    reader.read(chunk({"content": "Ho"}), [])
+    assert reader.upstream_id == ("x" if kept is None else kept)
+
+
+@pytest.mark.parametrize(
+    ("word", "kept"),
+    [
+        ("eos", "eos"),
+        ("<|im_end|>", "<|im_end|>"),
+        ("w" * 64, "w" * 64),
+        ("w" * 65, "unreadable"),
+        ("the model wrote this", "unreadable"),
+        ("stop\n", "unreadable"),
+        ("\ud83c", "unreadable"),
+    ],
+)
+def test_an_end_that_is_no_word_is_not_kept(word: str, kept: str) -> None:
+    payload = b'{"choices":[{"index":0,"delta":{},"finish_reason":%b}]}' % (
+        b'"\\ud83c"' if word == "\ud83c" else json(word)
+    )
+    assert events_of(payload) == [Finish(0, "stop", kept)]
+
+
+def test_a_gateways_own_account_of_its_routing_is_not_passed_on() -> None:
+    told = {"gateway": {"cost": "0.0001", "routing": {"finalProvider": "a"}}}
+    assert events_of(chunk({"provider_metadata": told})) == []
+    assert events_of(chunk({"provider_metadata": told, "content": "Hi"})) == [Text(b"Hi")]
+
+
 def test_the_role_is_not_passed_on_with_the_first_text() -> None:
     assert events_of(chunk({"role": "assistant", "content": "Hi"})) == [Text(b"Hi")]
 
@@ -209,7 +258,7 @@ def test_usage_without_both_totals_is_none(usage: object) -> None:
             {"message": "m", "type": "InternalServerError", "param": None, "code": 500},
             UpstreamFault,
         ),
-        ({"message": "m", "type": "engine_overloaded_error"}, Overloaded),
+        ({"message": "m", "type": "rate_limit_exceeded"}, RateLimited),
         ({"message": "m", "type": "content_filter"}, ContentRefused),
         ({"message": "m", "code": 429}, RateLimited),
         ({"message": "m", "code": "503"}, Overloaded),
@@ -313,3 +362,12 @@ def test_tool_arguments_of_a_whole_reply_must_be_json(arguments: str | None, *, 
     else:
         with pytest.raises(BadReply, match="tool call"):
             read_whole(body)
+
+
+@pytest.mark.parametrize("end", ["length", "max_tokens", "content_filter"])
+def test_a_tool_call_that_was_cut_with_a_whole_reply_need_not_be_json(end: str) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"city":'}}
+    body = json({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": end}]})
+    told = answer(read_whole(body)[1])
+    assert told.tools == [{"id": "c", "name": "f", "arguments": '{"city":'}]
+    assert told.finish == [("length" if end == "max_tokens" else end, end)]

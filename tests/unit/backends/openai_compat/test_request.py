@@ -9,27 +9,45 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from backends import KINDS, Call, Endpoint, Secret
-from backends.openai_compat import MOONSHOT, NOVITA, OPENAI_COMPAT, VLLM, CacheSalts, Quirks
+from backends import KINDS, MODE_FIELDS, Call, Endpoint, Secret
+from backends.kinds.moonshot import QUIRKS as MOONSHOT
+from backends.kinds.novita import QUIRKS as NOVITA
+from backends.kinds.openai_compat import QUIRKS as OPENAI_COMPAT
+from backends.kinds.openrouter import QUIRKS as OPENROUTER
+from backends.kinds.vercel import QUIRKS as VERCEL
+from backends.kinds.vllm import QUIRKS as VLLM
+from backends.openai_compat import CacheSalts, Quirks
 from backends.openai_compat.quirks import GATEWAY_ONLY, WRITTEN
 from backends.openai_compat.request import body, form, headers
 
-ROWS = {"moonshot": MOONSHOT, "novita": NOVITA, "openai_compat": OPENAI_COMPAT, "vllm": VLLM}
+ROWS = {
+    "moonshot": MOONSHOT,
+    "novita": NOVITA,
+    "openai_compat": OPENAI_COMPAT,
+    "openrouter": OPENROUTER,
+    "vercel": VERCEL,
+    "vllm": VLLM,
+}
+# Members that the adapter writes on its own account.
+OWN = {"openrouter": {"usage"}, "vercel": {"providerOptions"}, "vllm": {"cache_salt"}}
 EVERYWHERE = {
     *("messages", "tools", "tool_choice", "parallel_tool_calls", "response_format", "stop"),
-    *("reasoning_effort", "prompt_cache_key", "logprobs", "top_logprobs"),
+    *("prompt_cache_key", "logprobs", "top_logprobs"),
 }
-FREE_SAMPLING = {"temperature", "top_p", "n", "presence_penalty", "frequency_penalty", "seed"}
+FREE_SAMPLING = {"temperature", "top_p", "presence_penalty", "frequency_penalty", "seed"}
 FATES = [  # field, the rows that forward it; all others drop it
     *((field, set(ROWS)) for field in sorted(EVERYWHERE)),
     *(
-        (field, {"novita", "openai_compat", "vllm"})
+        (field, {"novita", "openai_compat", "openrouter", "vercel", "vllm"})
         for field in sorted(FREE_SAMPLING | {"logit_bias"})
     ),
-    *((field, {"novita", "vllm"}) for field in ("top_k", "min_p", "repetition_penalty")),
-    ("chat_template_kwargs", {"vllm"}),
-    *((field, {"moonshot"}) for field in ("thinking", "safety_identifier")),
-    ("prompt_cache_options", {"moonshot"}),
+    ("n", {"novita", "openai_compat", "vllm"}),
+    *(
+        (field, {"novita", "openrouter", "vllm"})
+        for field in ("top_k", "min_p", "repetition_penalty")
+    ),
+    *((field, {"openrouter"}) for field in ("top_a", "structured_outputs", "verbosity")),
+    *((field, {"moonshot"}) for field in ("safety_identifier", "prompt_cache_options")),
     *((field, set[str]()) for field in ("service_tier", "plugins", "anything", "é", '"')),
 ]
 
@@ -74,14 +92,15 @@ def test_a_field_is_forwarded_or_dropped_as_the_row_says(
 @pytest.mark.parametrize("name", ROWS)
 def test_what_is_the_gateways_business_is_not_sent_and_not_complained_of(name: str) -> None:
     decoded, dropped = sent(dict.fromkeys(GATEWAY_ONLY, "x"), ROWS[name])
-    assert decoded.keys() & GATEWAY_ONLY == set()
+    assert decoded.keys() & GATEWAY_ONLY == OWN.get(name, set()) & GATEWAY_ONLY
     assert dropped == ()
 
 
 def test_the_table_of_fates_covers_every_field_of_every_row() -> None:
     for name, row in ROWS.items():
-        assert row.forwarded == {field for field, takers in FATES if name in takers}
-    assert {name: kind.quirks for name, kind in KINDS.items()} == ROWS
+        forwarded = {field for field, takers in FATES if name in takers}
+        assert row.forwarded - {"chat_template_kwargs"} == forwarded
+    assert {name: KINDS[name].quirks for name in ROWS} == ROWS
 
 
 @pytest.mark.parametrize(("name", "row"), ROWS.items())
@@ -90,11 +109,16 @@ def test_what_the_adapter_writes_replaces_what_the_caller_wrote(name: str, row: 
     to = endpoint(model="kimi", extra_fields=WRITTEN)
     decoded, dropped = sent(theirs, row, stream=True, to=to)
     cap = "max_completion_tokens" if name == "moonshot" else "max_tokens"
+    own: dict[str, dict[str, Any]] = {
+        "openrouter": {"usage": {"include": True}},
+        "vercel": {"providerOptions": {"gateway": {"sort": "cost"}}},
+    }
     assert decoded == {
         "model": "kimi",
         "stream": True,
         "stream_options": {"include_usage": True},
         cap: 77,
+        **own.get(name, {}),
     }
     assert dropped == ()
 
@@ -148,7 +172,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
     max_leaves=5,
 )
-NAMES = st.sampled_from(sorted(WRITTEN | GATEWAY_ONLY | {field for field, _ in FATES}))
+NAMES = st.sampled_from(
+    sorted(WRITTEN | GATEWAY_ONLY | MODE_FIELDS | {field for field, _ in FATES})
+)
 
 
 @given(
@@ -166,9 +192,11 @@ def test_every_body_is_json_and_every_field_has_one_fate(
     to = endpoint(extra_fields=extra)
     decoded, dropped = sent(fields, ROWS[name], stream=stream, to=to)
     written = decoded.keys() & WRITTEN
-    forwarded = decoded.keys() - WRITTEN
+    forwarded = decoded.keys() - WRITTEN - OWN.get(name, set()) - MODE_FIELDS
     assert {"model", "stream", ROWS[name].cap_field} <= written
-    assert forwarded | set(dropped) | WRITTEN | GATEWAY_ONLY >= fields.keys()
+    silent = WRITTEN | GATEWAY_ONLY | MODE_FIELDS | ROWS[name].fixed.keys()
+    silent |= {field for field, value in fields.items() if value is None}
+    assert forwarded | set(dropped) | silent >= fields.keys()
     assert not forwarded & set(dropped)
     assert {field: fields[field] for field in forwarded} == {
         field: decoded[field] for field in forwarded
@@ -230,13 +258,19 @@ def test_any_object_is_spliced_into_one_valid_body_with_its_values_untouched(
     if stream:
         ours["stream_options"] = [("include_usage", True)]
     assert {member: value for member, value in members if member in ours} == ours
-    salted = {"cache_salt"} if name == "vllm" else set()
-    forwarded = set(names) - ours.keys() - salted
-    assert forwarded == (theirs.fields.keys() & (row.forwarded | extra)) - WRITTEN - salted
+    own = OWN.get(name, set())
+    forwarded = set(names) - ours.keys() - own
+    taken = row.forwarded | (extra if row.takes_extra else set())
+    stopped = set(dropped) & {"stop"}
+    silent = WRITTEN | MODE_FIELDS | row.fixed.keys() | own
+    silent |= {"store"} | ({"provider"} if row.aggregator else set())
+    assert forwarded == (theirs.fields.keys() & taken) - silent - stopped
     raw = msgspec.json.decode(made, type=dict[str, Raw])
     for field in forwarded:
         assert bytes(raw[field]) == bytes(theirs.fields[field])
-    assert set(dropped) == (theirs.fields.keys() - forwarded - WRITTEN - GATEWAY_ONLY - salted)
+    nulls = {field for field, value in theirs.fields.items() if bytes(value) == b"null"}
+    quiet = forwarded | WRITTEN | MODE_FIELDS | GATEWAY_ONLY | nulls | row.fixed.keys() | own
+    assert set(dropped) - row.fixed.keys() == theirs.fields.keys() - quiet
 
 
 def test_the_key_goes_into_the_header_and_nowhere_else() -> None:

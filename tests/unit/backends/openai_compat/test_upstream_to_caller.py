@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backends import BackendError, Event, Usage
-from backends.openai_compat import VLLM
+from backends.kinds.vllm import QUIRKS as VLLM
 from backends.openai_compat.reply import ChunkReader, read_whole
 from backends.sse import EventReader
 from gateway.values import Basis, UsageView
@@ -50,7 +50,7 @@ def valid_events(stream: bytes) -> list[Any]:
 
 def events_in(stream: bytes) -> tuple[list[list[Event]], BackendError | None]:
     """What is read of a stream, payload by payload, and why it broke off."""
-    framing, reader = EventReader(max_event=100_000), ChunkReader(VLLM.classify_event)
+    framing, reader = EventReader(max_event=100_000), ChunkReader(VLLM.failures.event)
     batches: list[list[Event]] = []
     try:
         for payload in framing.feed(stream) + framing.flush():
@@ -94,7 +94,7 @@ def carried(stream: bytes) -> None:
 def carried_whole(body: bytes) -> None:
     """Read a whole reply and write it in both forms."""
     try:
-        _, events = read_whole(body, VLLM.classify_event)
+        _, events = read_whole(body, VLLM.failures.event)
     except BackendError:
         return
     streamed([events], failed=False)

@@ -20,7 +20,7 @@ from backends.errors import (
     RequestRefused,
     UpstreamFault,
 )
-from backends.openai_compat import VLLM
+from backends.kinds.vllm import QUIRKS as VLLM
 from backends.openai_compat.reply import ChunkReader, read_whole
 from backends.sse import ErrorPayload
 from backends.values import Event, Finish, Piece, Text, Usage
@@ -37,7 +37,7 @@ def json(value: object) -> bytes:
 
 def told(*payloads: bytes) -> tuple[list[Event], BackendError | None, ChunkReader]:
     """What vLLM's row makes of a stream, up to where it fails."""
-    reader, events = ChunkReader(VLLM.classify_event), list[Event]()
+    reader, events = ChunkReader(VLLM.failures.event), list[Event]()
     try:
         for payload in payloads:
             reader.read(payload, events)
@@ -104,7 +104,7 @@ def test_an_error_in_a_whole_reply_of_status_200_is_one(
     _: str, fault: Any, kind: type[BackendError]
 ) -> None:
     with pytest.raises(kind) as caught:
-        read_whole(json(fault), VLLM.classify_event)
+        read_whole(json(fault), VLLM.failures.event)
     assert type(caught.value) is kind
     assert caught.value.try_next
 
@@ -133,21 +133,21 @@ def test_what_answers_is_no_error_for_a_word_that_it_holds(payload: Any) -> None
 
 def test_what_is_wrong_with_the_request_is_told_by_status_and_is_the_callers() -> None:
     body = json({"error": {"message": "too long", "type": "BadRequestError", "code": 400}})
-    error = VLLM.classify(400, None, body)
+    error = VLLM.failures.refusal(400, body)
     assert (type(error), error.public, error.try_next) == (RequestRefused, "too long", False)
-    assert type(VLLM.classify(400, None, json(flat(400, "BadRequestError")))) is RequestRefused
+    assert type(VLLM.failures.refusal(400, json(flat(400, "BadRequestError")))) is RequestRefused
 
 
 def test_a_busy_engine_is_overloaded_and_asks_for_no_pause() -> None:
     body = json({"error": {"message": BUSY, "type": "Service Unavailable", "code": 503}})
-    error = VLLM.classify(503, None, body)
+    error = VLLM.failures.refusal(503, body)
     assert (type(error), error.retry_after, error.try_next) == (Overloaded, None, True)
 
 
 def test_a_server_that_is_shutting_down_is_at_fault_itself() -> None:
     message = "cannot schedule new futures after shutdown"
     body = json({"error": {"message": message, "type": "InternalServerError", "code": 500}})
-    error = VLLM.classify(500, None, body)
+    error = VLLM.failures.refusal(500, body)
     assert (type(error), error.blame, error.try_next) == (UpstreamFault, Blame.PROVIDER, True)
     assert message not in error.public
 
@@ -157,7 +157,7 @@ def test_a_server_that_takes_no_salt_is_no_fault_of_the_caller() -> None:
         "1 validation error: Value error, Parameter 'cache_salt' is not supported with this"
         " instance of vLLM, which uses engine V0."
     )
-    error = VLLM.classify(400, None, json(flat(400, "BadRequestError", message)))
+    error = VLLM.failures.refusal(400, json(flat(400, "BadRequestError", message)))
     assert (type(error), error.try_next) == (UpstreamFault, True)
     assert error.native_code == "cache_salt_refused"
     assert "cache_isolation" in str(error), "the operator reads what to do"

@@ -128,9 +128,3 @@ def test_an_empty_answer_has_no_piece() -> None:
     answer = answer_to(Directives(fault=Fault(name=FaultName.EMPTY)))
     assert answer.completion_tokens == 0
     assert answer.finish_reason == "stop"
-
-
-def test_an_oversized_piece_stands_where_it_is_asked_for() -> None:
-    fault = Fault(name=FaultName.OVERSIZED_LINE, after=1, size=5000)
-    content = answer_to(Directives(fault=fault, pieces=3)).content
-    assert [len(piece) for piece in content] == [4, 5000, 3, 11]

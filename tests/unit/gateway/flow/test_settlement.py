@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from backends import BackendError, EmptyReply, Usage
+from backends import BackendError, EmptyReply, Event, Usage
 from backends.errors import (
     BadReply,
     ConnectFailed,
@@ -17,8 +17,9 @@ from backends.errors import (
     UpstreamFault,
     UpstreamTimeout,
 )
-from backends.openai_compat.failures import classify_event
+from backends.kinds.openai_compat import FAILURES as OPENAI_COMPAT_FAILURES
 from gateway.flow import settle
+from gateway.flow.dialects import ANTHROPIC, OPENAI, Dialect
 from gateway.telemetry import metrics
 from gateway.usage.lines import Open, Progress
 from gateway.values import Basis, Outcome, Result
@@ -129,8 +130,8 @@ async def test_only_the_last_statement_of_usage_counts() -> None:
         (BadReply("x", status=200), True),
         (EmptyReply("x"), True),
         (UpstreamFault("an error event"), True),
-        (classify_event(Raw(b'{"code":500,"message":"x"}')), True),
-        (classify_event(Raw(b'{"code":429,"message":"x"}')), False),
+        (OPENAI_COMPAT_FAILURES.event(Raw(b'{"code":500,"message":"x"}')), True),
+        (OPENAI_COMPAT_FAILURES.event(Raw(b'{"code":429,"message":"x"}')), False),
     ],
 )
 async def test_a_failed_attempt_is_our_cost_where_the_provider_may_bill_it(
@@ -178,9 +179,39 @@ async def test_what_was_streamed_before_it_broke_off_is_charged() -> None:
     assert gateway.breaker.snapshot().keys() == {"a/kimi"}
 
 
+@pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC])
+@pytest.mark.parametrize(
+    "thought",
+    [[text("Hm", reasoning=True)], [piece(reasoning="Hm")], [piece(reasoning_details=[{"a": 1}])]],
+    ids=["text", "piece", "details"],
+)
+async def test_a_stream_that_broke_off_in_reasoning_that_the_caller_did_not_want_is_our_cost(
+    dialect: Dialect, thought: list[Event]
+) -> None:
+    hidden: dict[str, Any] = {"reasoning": {"exclude": True}}
+    if dialect is ANTHROPIC:
+        hidden = {"thinking": {"type": "adaptive", "display": "omitted"}}
+    body = chat(stream=True, max_tokens=20, **hidden)
+    for shown in (False, True):
+        gateway = Rig(candidate("a"), principal=principal(budget("1")), dialect=dialect)
+        seen = [[text("Well")]] if shown else []
+        gateway.script("a", [thought, *seen, [USAGE], ConnectionLost("cut")])
+        exchange = await gateway.ask(body)
+        assert b"Hm" not in exchange.sent
+        assert (b"Well" in exchange.sent) is shown
+        (attempt,) = gateway.outcome.attempts
+        assert attempt.cost == EXACT
+        # Reasoning that led to what was seen is paid for, seen or not.
+        assert attempt.charge == (EXACT if shown else ZERO)
+        # In the journal, should the process die instead: not before something goes out.
+        notes = [line for line in gateway.journal.lines if isinstance(line, Progress)]
+        assert [note.output_tokens for note in notes] == ([2] if shown else [])
+
+
 async def test_an_answer_that_broke_off_unseen_is_our_cost() -> None:
     gateway = rig()
     gateway.script("a", [[text("one")], [USAGE], ConnectionLost("cut")])
+    gateway.script("b", ConnectionLost("cut", sent_in_full=False))
     exchange = await gateway.ask(chat())
     outcome = assert_settled_once(gateway, ZERO)
     assert (exchange.status, exchange.error["code"]) == (502, "connection_lost")
@@ -189,11 +220,12 @@ async def test_an_answer_that_broke_off_unseen_is_our_cost() -> None:
 
 async def test_tool_calls_that_cannot_be_put_together_are_the_providers_failure() -> None:
     gateway = rig()
-    gateway.script("a", [[piece(tool_calls=[{"index": "x"}])], [END], [USAGE]])
+    for provider in ("a", "b"):
+        gateway.script(provider, [[piece(tool_calls=[{"index": "x"}])], [END], [USAGE]])
     exchange = await gateway.ask(chat())
     outcome = assert_settled_once(gateway, ZERO)
-    assert (exchange.status, exchange.error["code"]) == (502, "bad_reply")
-    assert (outcome.result, outcome.error_code) == (Result.FAILED, "bad_reply")
+    assert (exchange.status, exchange.error["code"]) == (502, "bad_tool_call")
+    assert (outcome.result, outcome.error_code) == (Result.FAILED, "bad_tool_call")
     assert gateway.backend.replies[0].aborted
 
 
@@ -237,7 +269,9 @@ async def test_a_fault_of_the_gateway_is_settled_and_masked(
     assert exchange.error["code"] == "internal_error"
     assert outcome.generation_id in exchange.error["message"]
     assert b"KeyError" not in exchange.sent
-    assert [record.exc_info is not None for record in caplog.records] == [True]
+    (record,) = caplog.records
+    assert record.exc_info is None  # whose messages may quote the request
+    assert "builtins.KeyError" in record.getMessage()
 
 
 async def test_what_fails_while_it_is_settled_is_settled_as_a_failure(
@@ -418,5 +452,5 @@ async def test_a_whole_answer_whose_tool_call_is_not_json_is_an_error() -> None:
     gateway.script("a", [[piece(tool_calls=[call])], [END], [USAGE]])
     exchange = await gateway.ask(chat())
     assert exchange.status == 502
-    assert exchange.json["error"]["code"] == "bad_reply"
+    assert exchange.json["error"]["code"] == "bad_tool_call"
     assert gateway.outcome.attempts[0].charge.pico == 0

@@ -3,12 +3,21 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
-from gateway.routing.plan import Needs, UsualPlan, output_cap, plan, prompt_bound
+from backends import Mode, profile_of
+from backends.profiles import UNKNOWN
+from gateway.routing.plan import Needs, Parameters, UsualPlan, output_cap, plan, prompt_bound
 from gateway.values import Candidate, EndpointHealth, Exclusion, Plan
+from gateway.wire.media import NO_MEDIA, Media
 from tests.builders import MODEL, book, candidate
 
 NOW = 1000.0
+TEXT_ONLY = profile_of("moonshotai/kimi-k2-0905")
+IMAGE = Media(frozenset({"image"}), frozenset({"data"}))
+REMOTE_IMAGE = Media(frozenset({"image"}), frozenset({"remote"}))
+AUDIO = Media(frozenset({"audio"}), frozenset({"data"}))
+SEED = {"messages": Raw(b"[]"), "seed": Raw(b"7")}
 
 
 def planned(
@@ -43,6 +52,13 @@ def names(result: Plan) -> list[str]:
         (candidate("x", kind="moonshot"), Needs(prompt_bytes=1, choices=2), "multiple_choices"),
         (candidate("x", context_length=10), Needs(prompt_bytes=161), "context_length"),
         (candidate("x", max_output=10), Needs(prompt_bytes=1, max_tokens=11), "max_output"),
+        (candidate("x", profile=TEXT_ONLY), Needs(prompt_bytes=1, media=IMAGE), "modality"),
+        (candidate("x", profile=profile_of(MODEL)), Needs(prompt_bytes=1, media=AUDIO), "modality"),
+        (
+            candidate("x", kind="moonshot"),
+            Needs(prompt_bytes=1, media=REMOTE_IMAGE),
+            "remote_media",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -60,11 +76,31 @@ def test_an_unfit_endpoint_is_left_out_with_its_reason(
         (candidate("x", currency="CNY"), Needs(prompt_bytes=1)),
         (candidate("x", kind="moonshot"), Needs(prompt_bytes=1, choices=1)),
         (candidate("x", context_length=10), Needs(prompt_bytes=160)),
+        (candidate("x", context_length=10), Needs(prompt_bytes=161, media=IMAGE)),
         (candidate("x", max_output=10), Needs(prompt_bytes=1, max_tokens=10)),
+        (candidate("x", profile=TEXT_ONLY), Needs(prompt_bytes=1, media=NO_MEDIA)),
+        (candidate("x"), Needs(prompt_bytes=1, media=AUDIO)),
+        (candidate("x", kind="moonshot"), Needs(prompt_bytes=1, media=IMAGE)),
+        (candidate("x"), Needs(prompt_bytes=1, parameters=Parameters(SEED))),
     ],
 )
 def test_an_endpoint_that_barely_fits_is_in(barely: Candidate, needs: Needs) -> None:
     assert names(planned(barely, needs=needs)) == ["x"]
+
+
+def test_who_does_not_take_every_parameter_is_out_with_their_names() -> None:
+    strict = Parameters(SEED, Mode(thinking=False))
+    result = planned(
+        candidate("x", kind="moonshot", profile=profile_of(MODEL)),
+        candidate("y", profile=profile_of(MODEL)),
+        candidate("z", kind="vllm", profile=profile_of(MODEL)),
+        needs=Needs(prompt_bytes=1, parameters=strict),
+    )
+    assert names(result) == ["z"]
+    assert result.excluded == (
+        Exclusion("x/kimi", "require_parameters", ("seed",)),
+        Exclusion("y/kimi", "require_parameters", ("thinking",)),
+    )
 
 
 def test_where_none_writes_as_much_as_asked_all_are_in_with_what_they_can() -> None:
@@ -115,6 +151,7 @@ candidates = st.lists(
         kind=st.sampled_from(["openai_compat", "moonshot"]),
         context_length=st.sampled_from([10, 1000]),
         max_output=st.sampled_from([5, 100]),
+        profile=st.sampled_from([UNKNOWN, profile_of(MODEL), TEXT_ONLY]),
     ),
     min_size=1,
     max_size=4,
@@ -125,6 +162,8 @@ needs_of_a_call = st.builds(
     max_tokens=st.sampled_from([None, 5, 6, 100, 101]),
     choices=st.sampled_from([1, 2]),
     currency=st.sampled_from([None, "USD", "CNY"]),
+    media=st.sampled_from([NO_MEDIA, IMAGE, REMOTE_IMAGE, AUDIO]),
+    parameters=st.sampled_from([None, None, Parameters({}), Parameters(SEED)]),
 )
 
 
@@ -135,6 +174,28 @@ def test_the_usual_plan_is_only_used_where_it_is_the_plan(
     usual = UsualPlan(MODEL, tuple(found), max_attempts=attempts)
     if usual.fits(needs):
         assert usual.plan == planned(*found, needs=needs, max_attempts=attempts)
+
+
+def test_the_usual_plan_is_used_for_media_that_all_read() -> None:
+    reading = candidate("a", profile=profile_of(MODEL))
+    usual = UsualPlan(MODEL, (reading, candidate("b")), max_attempts=4)
+    assert usual.fits(Needs(prompt_bytes=9, media=REMOTE_IMAGE))
+    assert not usual.fits(Needs(prompt_bytes=9, media=AUDIO))
+
+
+def test_a_plan_without_entries_is_never_the_usual_one() -> None:
+    unpriced = UsualPlan(MODEL, (candidate("a", price=None),), max_attempts=4)
+    assert not unpriced.fits(Needs(prompt_bytes=1))
+
+
+def test_a_book_knows_a_model_by_its_name_with_one_suffix_of_a_mode() -> None:
+    made = book(candidate(), candidate(model="own/model:thinking"))
+    for suffix in (":thinking", ":instant"):
+        assert made.resolve(MODEL + suffix) == MODEL
+    assert made.resolve("own/model:thinking") == "own/model:thinking"
+    assert made.resolve("own/model:thinking:instant") == "own/model:thinking"
+    for name in (f"{MODEL}:free", f"{MODEL}:thinking:instant", "own/model:instant", ":instant"):
+        assert made.resolve(name) is None
 
 
 def test_the_usual_plan_is_used_for_a_usual_call() -> None:

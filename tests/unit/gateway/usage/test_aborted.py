@@ -1,8 +1,11 @@
 """What is booked for a request that its process never ended."""
 
+from msgspec.structs import replace
+
+from gateway.usage import lines
 from gateway.usage.aborted import NO_STATUS, aborted_outcome
 from gateway.values import Basis, Outcome, Result
-from pricing import Money, Quantities
+from pricing import Money, Quantities, own_card
 from tests.unit.gateway.usage.samples import CARD, NOW_MS, OTHER_CARD, opened, progress
 
 CARDS = {CARD.id: CARD, OTHER_CARD.id: OTHER_CARD}
@@ -24,6 +27,24 @@ def test_what_was_delivered_is_charged_with_the_prompt() -> None:
     assert attempt.quantities == Quantities(fresh_input=100, output=40, requests=1)
     assert attempt.cost == attempt.charge == Money("USD", PROMPT + 40 * 2_500_000)
     assert attempt.duration_ms == 2000
+
+
+def test_the_fee_of_a_search_that_the_journal_knows_of_is_not_forgotten() -> None:
+    prices = {"input": "0.60", "output": "2.50", "cache_read": "0.15", "per_search": "0.005"}
+    card = replace(own_card(provider="novita", model="m", prices=prices), id=CARD.id)
+    noted = replace(progress(tokens=40), searches=2)
+    read = lines.decode(lines.encode(noted))
+    assert isinstance(read, lines.Progress)
+    (attempt,) = aborted_outcome(opened(), {1: read}, {card.id: card}, LATER).attempts
+    assert attempt.quantities.searches == 2
+    assert attempt.cost == attempt.charge
+    assert attempt.charge == Money("USD", PROMPT + 40 * 2_500_000 + 2 * 5_000_000_000)
+
+
+def test_a_progress_line_from_before_there_were_searches_has_none() -> None:
+    line = lines.encode(progress(tokens=40)).replace(b',"searches":0', b"")
+    assert b"searches" not in line
+    assert lines.decode(line) == progress(tokens=40)
 
 
 def test_when_nothing_was_delivered_the_prompt_is_our_cost_and_nobodys_charge() -> None:

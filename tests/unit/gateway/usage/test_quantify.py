@@ -158,4 +158,9 @@ def test_counts_that_cannot_be_are_flagged_with_what_to_bill_instead(
 
 @pytest.mark.parametrize(("size", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2), (4_000_000, 10**6)])
 def test_an_estimate_takes_four_bytes_for_a_token_rounded_up(size: int, tokens: int) -> None:
-    assert estimate(size, 7) == Quantities(fresh_input=tokens, output=7, requests=1)
+    found = estimate(size, 7, context_length=10**6)
+    assert found == Quantities(fresh_input=tokens, output=7, requests=1)
+
+
+def test_an_estimate_is_never_more_than_the_context() -> None:
+    assert estimate(4_000_000, 7, context_length=262_144).fresh_input == 262_144

@@ -160,7 +160,7 @@ def test_model_and_messages_are_required(body: str, code: str, param: str) -> No
         ("n", "[]", "invalid_type"),
         ("service_tier", '"flex"', "unsupported_parameter"),
         ("service_tier", "5", "invalid_type"),
-        ("provider", '{"only":["novita"]}', "unsupported_parameter"),
+        ("provider", "true", "invalid_type"),
         ("models", '["a/b"]', "unsupported_parameter"),
         ("route", '"fallback"', "unsupported_parameter"),
         ("plugins", '[{"id":"web"}]', "unsupported_parameter"),
@@ -173,7 +173,7 @@ def test_model_and_messages_are_required(body: str, code: str, param: str) -> No
         ("tools", '"all"', "invalid_type"),
         (
             "tools",
-            '[{"type":"builtin_function","function":{"name":"$web_search"}}]',
+            '[{"type":"builtin_function","function":{"name":"$code_runner"}}]',
             "unsupported_parameter",
         ),
     ],

@@ -1,0 +1,40 @@
+"""What all tests share, and what the run as a whole tells."""
+
+import ssl
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("tests.faultwall.cells")
+
+
+@pytest.fixture(scope="session")
+def few_authorities(tmp_path_factory: pytest.TempPathFactory) -> str | None:
+    """A file with one of the system's certificates: nothing here speaks TLS, and to load all takes long."""
+    known = ssl.create_default_context().get_ca_certs(binary_form=True)
+    if not known:
+        return None
+    file = tmp_path_factory.mktemp("tls") / "one.pem"
+    file.write_text(ssl.DER_cert_to_PEM_cert(known[0]))
+    return str(file)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the fault wall, if it was tried.
+
+    Here, and not beside it: the controller of xdist runs no tests, and would not find it there.
+    """
+    cells = [
+        value
+        for outcome in ("passed", "failed", "xfailed")
+        for report in terminalreporter.stats.get(outcome, ())
+        for name, value in getattr(report, "user_properties", ())
+        if name == "fault wall" and report.when == "call"
+    ]
+    if not cells:
+        return
+    from tests.faultwall.matrix import picture  # noqa: PLC0415 - other runs need nothing of it
+
+    terminalreporter.section("fault wall")
+    for line in picture(cells):
+        terminalreporter.write_line(line)
