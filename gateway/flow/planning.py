@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from backends import UNASKED
 from gateway.errors import GatewayError, NotFound
 from gateway.flow.dialects import Dialect
 from gateway.policies import data_policy
@@ -86,6 +87,8 @@ def plan_of(
             needs = replace(needs, parameters=Parameters(request.fields, request.mode, zdr))
     if request.searches:
         needs = replace(needs, searches=True)
+    if request.mode is not UNASKED:
+        needs = replace(needs, mode=request.mode)
     health = services.breaker.snapshot()
     max_attempts = services.settings.request.max_attempts
     if not (health or demand):

@@ -34,6 +34,7 @@ class Needs(Struct, frozen=True):
         media: what is in the prompt besides text.
         parameters: what the endpoint must take in full; None: it need not.
         searches: whether the endpoint is to run web searches.
+        mode: how much the model is to think: endpoints that can be told so come before those that cannot.
         preferences: which providers may be asked, at what price, and how many of them. What it says of
             parameters and privacy is for `parameters` and for `gateway.policies.data_policy`.
     """
@@ -46,6 +47,7 @@ class Needs(Struct, frozen=True):
     parameters: "Parameters | None" = None
     preferences: Preferences = NO_PREFERENCES
     searches: bool = False
+    mode: Mode = UNASKED
 
 
 class Parameters(Struct, frozen=True):
@@ -92,6 +94,8 @@ def plan(
             set_aside.append(PlanEntry(candidate, f"{known.reason}: tried last"))
         else:
             entries.append(PlanEntry(candidate, "cheapest first"))
+    if needs.mode != UNASKED:
+        entries = _by_mode(entries, needs.mode)
     entries += set_aside
     if not needs.preferences.fallbacks:
         excluded += [
@@ -102,6 +106,16 @@ def plan(
         Exclusion(entry.candidate.endpoint.id, "max_attempts") for entry in entries[max_attempts:]
     ]
     return Plan(model, tuple(entries[:max_attempts]), tuple(excluded))
+
+
+def _by_mode(entries: list[PlanEntry], mode: Mode) -> list[PlanEntry]:
+    """The entries, those first at which least of a mode is lost; among equals the order stays."""
+    lost = [len(unsupported(entry.candidate.endpoint, {}, mode)) for entry in entries]
+    least = min(lost, default=0)
+    return [
+        entry if count == least else PlanEntry(entry.candidate, "cannot be told how much to think")
+        for count, entry in sorted(zip(lost, entries, strict=True), key=lambda pair: pair[0])
+    ]
 
 
 def _unfit(candidate: Candidate, needs: Needs, *, roomy: bool) -> Exclusion | None:
@@ -217,6 +231,7 @@ class UsualPlan:
             and needs.prompt_bytes <= self._most_bytes
             and (needs.currency is None or needs.currency == self._currency)
             and not needs.searches
+            and needs.mode is UNASKED
             and needs.parameters is None
             and needs.preferences is NO_PREFERENCES
             and (needs.media is NO_MEDIA or self._takes(needs.media))

@@ -130,6 +130,35 @@ def test_an_endpoint_that_failed_lately_goes_last_until_its_time_is_over() -> No
     assert result.entries[-1].reason == "failed lately: tried last"
 
 
+K26 = profile_of("moonshotai/kimi-k2.6")
+
+
+@pytest.mark.parametrize(
+    ("mode", "order"),
+    [
+        (Mode(), ["novita", "moonshot", "vllm"]),
+        (Mode(exclude=True), ["novita", "moonshot", "vllm"]),
+        (Mode(thinking=False), ["moonshot", "vllm", "novita"]),
+        # None of them has efforts for this model, but it thinks at all of them.
+        (Mode(effort="high"), ["novita", "moonshot", "vllm"]),
+    ],
+)
+def test_who_can_be_told_how_much_to_think_comes_first(mode: Mode, order: list[str]) -> None:
+    kinds = [candidate(kind, kind=kind, profile=K26) for kind in ("novita", "moonshot", "vllm")]
+    result = planned(*kinds, needs=Needs(prompt_bytes=100, mode=mode))
+    assert names(result) == order
+    reasons = {entry.candidate.endpoint.provider: entry.reason for entry in result.entries}
+    told = "cannot be told how much to think" if order[-1] == "novita" else "cheapest first"
+    assert reasons["novita"] == told
+
+
+def test_who_cannot_be_told_how_much_to_think_comes_before_who_failed_lately() -> None:
+    kinds = [candidate(kind, kind=kind, profile=K26) for kind in ("novita", "moonshot")]
+    needs = Needs(prompt_bytes=100, mode=Mode(thinking=False))
+    result = planned(*kinds, needs=needs, health={"moonshot/kimi": EndpointHealth(NOW + 1)})
+    assert names(result) == ["novita", "moonshot"]
+
+
 def test_endpoints_beyond_the_attempts_are_named() -> None:
     result = planned(candidate("a"), candidate("b"), candidate("c"), max_attempts=2)
     assert names(result) == ["a", "b"]
