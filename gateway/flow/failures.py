@@ -97,7 +97,7 @@ def note_failure(breaker: Breaker, attempt: Attempt, error: BackendError) -> Non
     on connections and deadlines, are in it.
     """
     endpoint = attempt.entry.candidate.endpoint
-    if breaker.failed(endpoint.id, error, endpoint.account):
+    if breaker.failed(endpoint.id, error, endpoint.account, attempt.started):
         told = str(error) if isinstance(error, _OURS) else _word(error.native_code)
         _log.warning(
             "endpoint %s fails: %s, HTTP status %s, %s",

@@ -32,6 +32,7 @@ class _Record(Struct):
     failures: int = 0
     health: EndpointHealth = EndpointHealth()
     rate: bool = False  # whether a rate limit was the last of them
+    paused_at: float = -inf  # when it was set aside last
 
 
 class Breaker:
@@ -76,8 +77,19 @@ class Breaker:
             ):
                 del self._accounts[account]
 
-    def failed(self, endpoint_id: str, error: BackendError, account: str = "") -> bool:
+    def failed(
+        self, endpoint_id: str, error: BackendError, account: str = "", began: float = inf
+    ) -> bool:
         """An attempt there failed. What the caller or this gateway caused does not count.
+
+        Nor does one that began before what it speaks of was set aside: of a hundred requests that were
+        under way and fail together, all say the same one thing.
+
+        Args:
+            endpoint_id: where.
+            error: how.
+            account: ours there.
+            began: when the attempt did, on the monotonic clock.
 
         Returns:
             Whether that is news: the first failure after good times, or the one that sets it aside.
@@ -85,8 +97,11 @@ class Breaker:
         if error.blame in _NOT_ITS_FAULT or error.sets_aside == "nothing":
             return False
         if error.sets_aside == "account" and account:
-            return self._account_failed(account, error)
+            return self._account_failed(account, error, began)
         record = self._records.setdefault(endpoint_id, _Record())
+        if began < record.paused_at:
+            self._pause(record, 0.0, error)
+            return False
         record.failures += 1
         over = record.failures - THRESHOLD
         news = record.failures in {1, THRESHOLD}
@@ -98,9 +113,12 @@ class Breaker:
         self._pause(record, pause, error)
         return news
 
-    def _account_failed(self, account: str, error: BackendError) -> bool:
+    def _account_failed(self, account: str, error: BackendError, began: float) -> bool:
         """No money, no key that is good, or too many requests: the next one would fare no better."""
         record = self._accounts.setdefault(account, _Record())
+        if began < record.paused_at:
+            self._pause(record, 0.0, error)
+            return False
         record.failures += 1
         news = record.failures == 1
         record.rate = isinstance(error, RateLimited)
@@ -115,7 +133,8 @@ class Breaker:
         if error.retry_after is not None:
             pause = max(pause, min(error.retry_after, LONGEST_PAUSE))
         if pause:
-            until = self._clock.monotonic() + pause
+            record.paused_at = self._clock.monotonic()
+            until = record.paused_at + pause
             record.health = EndpointHealth(open_until=max(until, record.health.open_until))
 
     def note_money(self, account: str, *, left: bool) -> None:

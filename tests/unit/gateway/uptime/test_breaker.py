@@ -127,3 +127,16 @@ def test_a_line_of_our_own_says_nothing_of_the_endpoint(
     assert breaker.snapshot() == {}
     fail(breaker, THRESHOLD, UpstreamTimeout("first_byte", 5.0))
     assert breaker.snapshot() != {}
+
+
+def test_requests_that_were_under_way_and_fail_together_count_once(
+    breaker: Breaker, clock: HandClock
+) -> None:
+    began = clock.monotonic()
+    clock.advance(1.0)
+    for _ in range(50):
+        breaker.failed("a", FAULT, began=began)
+    assert pause(breaker, clock) == FIRST_PAUSE
+    clock.advance(FIRST_PAUSE)
+    breaker.failed("a", FAULT, began=clock.monotonic())
+    assert pause(breaker, clock) == 2 * FIRST_PAUSE, "tried again since, and failed again"

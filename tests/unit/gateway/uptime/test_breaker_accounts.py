@@ -141,3 +141,13 @@ def test_while_all_is_well_a_snapshot_makes_nothing() -> None:
     breaker = Breaker(HandClock(), endpoints_of)
     breaker.succeeded("a", "main")
     assert breaker.snapshot() is breaker.snapshot()
+
+
+def test_requests_that_were_under_way_when_the_money_ran_out_count_once(
+    breaker: Breaker, clock: HandClock
+) -> None:
+    began = clock.monotonic()
+    clock.advance(1.0)
+    for _ in range(6):
+        breaker.failed("a", QUOTA, "main", began)
+    assert pauses(breaker, clock) == {"a": FIRST_PAUSE, "b": FIRST_PAUSE}
