@@ -68,7 +68,8 @@ def test_every_way_to_switch_thinking_off_arrives_in_moonshots_words(
 @pytest.mark.parametrize("stream", [False, True])
 def test_what_a_provider_cannot_do_is_told_in_the_answer(stage: Stage, stream: bool) -> None:  # noqa: FBT001 - a parameter
     client = stage.client()
-    asked: Any = {"model": f"{K26}:instant", "messages": HELLO}
+    only = {"provider": {"only": ["novita"]}}
+    asked: Any = {"model": f"{K26}:instant", "messages": HELLO, "extra_body": only}
     if stream:
         chunks = list(client.chat.completions.create(**asked, stream=True))
         (told,) = [
@@ -80,6 +81,17 @@ def test_what_a_provider_cannot_do_is_told_in_the_answer(stage: Stage, stream: b
     else:
         told = (client.chat.completions.create(**asked).model_extra or {})["tidegate"]
     assert told == {"dropped": ["thinking"]}  # Novita documents no switch for this model
+
+
+def test_a_dearer_provider_that_can_do_as_asked_comes_before_one_that_cannot(stage: Stage) -> None:
+    client = stage.client()
+    plain = client.chat.completions.create(model=K26, messages=HELLO)
+    instant = client.chat.completions.create(model=f"{K26}:instant", messages=HELLO)
+    assert [(one.model_extra or {})["provider"] for one in (plain, instant)] == [
+        "novita",
+        "moonshot",
+    ]
+    assert "tidegate" not in (instant.model_extra or {})
 
 
 @pytest.mark.parametrize("path", ["/v1", "/api/v1"])
