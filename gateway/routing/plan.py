@@ -145,9 +145,8 @@ def _reason(candidate: Candidate, needs: Needs, *, roomy: bool) -> str | None:
     if needs.choices > 1 and not quirks.multiple_choices:
         return "multiple_choices"
     too_long = needs.prompt_bytes > candidate.context_length * _MOST_BYTES_PER_TOKEN
-    if (
-        too_long and not needs.media.kinds
-    ):  # of media the bytes say nothing: that is for the provider
+    # Of media the bytes say nothing: whether they fit is for the provider to say.
+    if too_long and not needs.media.kinds:
         return "context_length"
     if roomy and needs.max_tokens is not None and needs.max_tokens > candidate.max_output:
         return "max_output"
