@@ -1,5 +1,6 @@
 # run     start the demo gateway on loopback (no key and no network needed once installed)
-# test    everything that must hold: the checks, then all tests; VLLM=1 adds those with the real vLLM
+# test    everything that must hold: the checks, then all tests, those from end to end once more with
+#         three processes over PostgreSQL and Redis; VLLM=1 adds those with the real vLLM
 # check   format, lint, types, import rules
 # bench   measure Tidegate against its floor on this machine; PEERS=folder adds other gateways
 # litellm build what the tests of litellm need, once, outside the checkout: 0.34 GB of disk, a minute
@@ -32,6 +33,7 @@ run: $(RUN_STAMP)
 	$(BIN)/tidegate demo $(ARGS)
 
 test: check
+	@$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m pytest -n $(JOBS) -m "not faults and not litellm and not vllm"
 	$(BIN)/python -m pytest -m faults
 	@$(BIN)/python -m tests.litellm.environment

@@ -3,16 +3,20 @@
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
 
-from bench import report, tidegate, upstream
+from bench import report, stores, tidegate, upstream
 from bench.gateways import DIRECT, Gateway, nginx, peers
 from bench.paths import BUILD
 from bench.preflight import missing
 from bench.results import Row
 from bench.workloads import ALL, Course, measure
+from tests.servers.binaries import Missing
+from tests.servers.watched import Unready
 
 RESULTS = BUILD / "results.jsonl"
 
@@ -35,16 +39,32 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _gateways(options: argparse.Namespace) -> list[Gateway]:
-    """What to measure, in order; what is not installed is left out, and said."""
+def _gateways(options: argparse.Namespace) -> list[AbstractContextManager[Gateway]]:
+    """What to measure, in order, prepared on entry; what is not installed is left out, and said."""
     wanted = options.only.split(",") if options.only else None
     listed = [DIRECT, nginx(), *(peers(options.peers) if options.peers else [])]
-    if wanted is None or tidegate.NAME in wanted:
-        listed.append(tidegate.prepare())
     chosen = [gateway for gateway in listed if wanted is None or gateway.name in wanted]
     if absent := [gateway.name for gateway in chosen if not gateway.installed()]:
         print(f"not installed, left out: {', '.join(absent)}", file=sys.stderr)
-    return [gateway for gateway in chosen if gateway.installed()]
+    ready: list[AbstractContextManager[Gateway]] = [
+        nullcontext(gateway) for gateway in chosen if gateway.installed()
+    ]
+    if wanted is None or tidegate.NAME in wanted:
+        ready.append(_alone())
+    if wanted is None or tidegate.SHARED in wanted:
+        ready.append(_shared(options.load_core))
+    return ready
+
+
+@contextmanager
+def _alone() -> Iterator[Gateway]:
+    yield tidegate.prepare()
+
+
+@contextmanager
+def _shared(core: int) -> Iterator[Gateway]:
+    with stores.running(core) as running:
+        yield tidegate.prepare(tidegate.SHARED, running)
 
 
 def _stored(path: Path) -> list[Row]:
@@ -60,9 +80,10 @@ def _measure(options: argparse.Namespace) -> list[Row]:
     rows = []
     # The upstream first: its port keeps a second bench from emptying this one's folders.
     with upstream.running(options.load_core) as upstream_pid, options.out.open("ab") as out:
-        for gateway in _gateways(options):
-            print(f"measuring {gateway.name}", file=sys.stderr)
-            row = measure(gateway, course, upstream_pid)
+        for prepared in _gateways(options):
+            with prepared as gateway:
+                print(f"measuring {gateway.name}", file=sys.stderr)
+                row = measure(gateway, course, upstream_pid)
             out.write(msgspec.json.encode(row) + b"\n")
             out.flush()
             rows.append(row)
@@ -81,11 +102,11 @@ def main() -> int:
     BUILD.mkdir(parents=True, exist_ok=True)
     try:
         rows = _measure(options)
-    except (RuntimeError, subprocess.CalledProcessError) as error:
+    except (RuntimeError, subprocess.CalledProcessError, Missing, Unready) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"\n{report.machine()}\n\n{report.tables(rows)}")
-    return 1 if any(row.failed() for row in rows if row.name == tidegate.NAME) else 0
+    return 1 if any(row.failed() for row in rows if row.name in tidegate.PORTS) else 0
 
 
 if __name__ == "__main__":

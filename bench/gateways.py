@@ -31,6 +31,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
         command: without one, the load goes straight to the upstream.
         model: what the request bodies name.
         port_file: where a gateway that picks its own port writes its URL.
+        beside: servers that it needs, by name: their CPU time is not its own, and is told beside it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     path: str = "/v1/chat/completions"
     model: str = "fake-model"
     port_file: str | None = None
+    beside: dict[str, int] = {}
     note: str = ""
 
     def installed(self) -> bool:

@@ -3,6 +3,7 @@
 import os
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -24,6 +25,7 @@ class Footprint(NamedTuple):
 
 class _Moment(NamedTuple):
     gateway_s: float
+    beside_s: dict[str, float]
     other_s: float
     at: float
 
@@ -68,9 +70,10 @@ class Meter:
 
     reading: Reading
 
-    def __init__(self, gateway: int | None, upstream: int) -> None:
+    def __init__(self, gateway: int | None, upstream: int, beside: Mapping[str, int]) -> None:
         self._gateway = gateway
         self._upstream = upstream
+        self._beside = beside
 
     def _moment(self) -> _Moment:
         with Path("/proc/stat").open() as lines:
@@ -79,8 +82,9 @@ class Meter:
         busy = (sum(ticks[:3]) + sum(ticks[5:8])) / TICKS
         load = resource.getrusage(resource.RUSAGE_CHILDREN)
         gateway = footprint(self._gateway).cpu_s
+        beside = {name: footprint(pid).cpu_s for name, pid in self._beside.items()}
         ours = gateway + footprint(self._upstream).cpu_s + load.ru_utime + load.ru_stime
-        return _Moment(gateway, busy - ours, time.monotonic())
+        return _Moment(gateway, beside, busy - ours - sum(beside.values()), time.monotonic())
 
     def __enter__(self) -> Self:
         self._start = self._moment()
@@ -93,4 +97,7 @@ class Meter:
             cpu_s=round(end.gateway_s - start.gateway_s, 3),
             wall_s=round(wall, 3),
             other=round((end.other_s - start.other_s) / wall, 2),
+            beside_s={
+                name: round(used - start.beside_s[name], 3) for name, used in end.beside_s.items()
+            },
         )

@@ -82,6 +82,18 @@ def _failures(runs: Sequence[RequestRun | StreamRun]) -> str:
     return f"{sum(run.not_ok for run in runs):,}" if runs else NONE
 
 
+def _beside(row: Row) -> str:
+    """What the servers that a gateway needs took in W1, per request."""
+    busy = row.quietest(16)
+    if busy is None:
+        return ""
+    requests = max(1, busy.report.requests)
+    return ", ".join(
+        f"{name} {used * 1e6 / requests:.0f} µs/request"
+        for name, used in busy.reading.beside_s.items()
+    )
+
+
 def _request_cells(row: Row, direct: Row) -> list[str]:
     alone, busy = row.quietest(1), row.quietest(16)
     one, four = row.w4.get(1), row.w4.get(4)
@@ -131,6 +143,7 @@ def tables(rows: Sequence[Row]) -> str:
         _table(REQUESTS, [_request_cells(row, direct) for row in rows]),
         _table(STREAMS, [_stream_cells(row, direct) for row in rows]),
         f"Tidegate's budget: {BUDGET}.",
+        *(f"{row.name}, beside it: {said}." for row in rows if (said := _beside(row))),
         *(f"{row.name}: {row.error}" for row in rows if row.error),
     ]
     return "\n\n".join(parts)

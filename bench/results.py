@@ -7,12 +7,14 @@ class Reading(Struct, frozen=True):
     """What `/proc` said about a stretch of time.
 
     `cpu_s` is user and system time of the gateway's process tree. `other` is the cores' worth of
-    CPU that anything but gateway, upstream and load used, stolen time included: the noise.
+    CPU that anything but gateway, upstream and load used, stolen time included: the noise. `beside_s` is
+    that of the servers that the gateway needs, by name, which count neither as its own nor as noise.
     """
 
     cpu_s: float
     wall_s: float
     other: float
+    beside_s: dict[str, float] = {}
 
     @property
     def utilisation(self) -> float:

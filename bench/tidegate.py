@@ -1,7 +1,8 @@
 """How the bench starts Tidegate: its settings, its key, its command. All of it is in this file.
 
-Everything that costs something is on: authentication, two budgets to hold against, a plan over five
-endpoints, journal, ledger and metrics.
+Everything that costs something is on: authentication, three limits and two budgets to hold against, a plan
+over five endpoints, journal, ledger and metrics. It has two forms: one process with SQLite and counters in
+memory, and one that could be one of several, with PostgreSQL and Redis.
 """
 
 import shutil
@@ -13,21 +14,32 @@ import yaml
 
 from bench.gateways import Gateway
 from bench.paths import BUILD, HOST, ROOT, UPSTREAM_PORT
+from bench.stores import Stores
 
 NAME = "tidegate"
-PORT = 9300
+SHARED = "tidegate-shared"
+PORTS = {NAME: 9300, SHARED: 9301}
 MODEL = "moonshotai/kimi-k2.6"
 ENDPOINTS = 5
 TEAM = "bench"
 BUDGET = "9000000.00"  # USD; never reached, but held against
+# Nor are these.
+LIMITS = (
+    {"what": "requests", "amount": 10**8, "per": "minute", "each": "key"},
+    {"what": "tokens", "amount": 10**11, "per": "minute"},
+    {"what": "concurrency", "amount": 10**5},
+)
+ENVIRONMENT = {"FAKE_KEY": "sk-up"}
 PROGRAM = Path(sys.executable).with_name("tidegate")
 
 
-def settings(data: Path) -> dict[str, object]:
+def settings(name: str, data: Path, stores: Stores | None) -> dict[str, object]:
     """The settings file, with every endpoint at the fake upstream.
 
     Args:
-        data: folder for journal and database.
+        name: of the form.
+        data: folder for journal and, without stores, database.
+        stores: where accounts, ledger and counters are kept otherwise.
     """
     endpoints = [
         {
@@ -47,46 +59,63 @@ def settings(data: Path) -> dict[str, object]:
         }
         for number in range(1, ENDPOINTS + 1)
     ]
-    return {"server": {"host": HOST, "port": PORT}, "data": str(data), "endpoints": endpoints}
+    written: dict[str, object] = {
+        "server": {"host": HOST, "port": PORTS[name]},
+        "data": str(data),
+        "endpoints": endpoints,
+    }
+    if stores is not None:
+        written["database"] = {"url": stores.database_url}
+        written["state"] = {"url": stores.state_url}
+    return written
 
 
-def administer(*words: str, data: Path) -> str:
-    """Run one administrative verb on the data folder; gives what it printed.
+def administer(*words: str, config: Path) -> str:
+    """Run one administrative verb; gives what it printed.
 
     Raises:
         CalledProcessError: it failed; why is on standard error.
     """
+    variables = [f"{name}={value}" for name, value in ENVIRONMENT.items()]
     done = subprocess.run(
-        [PROGRAM, *words, "--data", data], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        ["env", *variables, PROGRAM, *words, "--config", config],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     return done.stdout.strip()
 
 
-def prepare() -> Gateway:
-    """Write settings, make an empty ledger, a team with a budget and a key with its own.
+def prepare(name: str = NAME, stores: Stores | None = None) -> Gateway:
+    """Write settings, make an empty ledger, a team with limits and a budget, and a key with its own.
 
     Gives what starts the gateway.
 
     Raises:
         CalledProcessError: an administrative verb failed; why is on standard error.
     """
-    folder = BUILD / "tidegate"
+    folder = BUILD / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    data = folder / "data"
-    config = folder / "tidegate.yaml"
-    config.write_text(yaml.safe_dump(settings(data), sort_keys=False), encoding="utf-8")
+    config, team = folder / "tidegate.yaml", folder / "team.yaml"
+    written = settings(name, folder / "data", stores)
+    config.write_text(yaml.safe_dump(written, sort_keys=False), encoding="utf-8")
+    team.write_text(yaml.safe_dump({"limits": list(LIMITS)}), encoding="utf-8")
     budget = (BUDGET, "--period", "monthly")
-    administer("migrate", data=data)
-    administer("teams", "create", TEAM, data=data)
-    administer("budgets", "set", "--team", TEAM, *budget, data=data)
-    key = administer("keys", "create", "--team", TEAM, "--budget", *budget, data=data)
+    administer("migrate", config=config)
+    administer("teams", "create", TEAM, config=config)
+    administer("settings", "set", "team", TEAM, "--file", str(team), config=config)
+    administer("budgets", "set", "--team", TEAM, *budget, config=config)
+    key = administer("keys", "create", "--team", TEAM, "--budget", *budget, config=config)
+    over = "PostgreSQL and Redis" if stores else "SQLite and memory"
     return Gateway(
-        name=NAME,
-        port=PORT,
+        name=name,
+        port=PORTS[name],
         command=[str(PROGRAM), "serve", "--config", str(config)],
-        environment={"FAKE_KEY": "sk-up"},
+        environment=ENVIRONMENT,
         headers={"Authorization": f"Bearer {key}"},
         model=MODEL,
-        note=f"{ENDPOINTS} endpoints, all features on",
+        beside=stores.pids if stores else {},
+        note=f"{ENDPOINTS} endpoints, all features on, {over}",
     )

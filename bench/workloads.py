@@ -7,6 +7,7 @@ W4  whole requests with prompts of 1 MB and 4 MB, 2 at a time
 """
 
 import time
+from collections.abc import Mapping
 
 import msgspec
 
@@ -42,13 +43,21 @@ class Bench:
     """Measures a gateway that is running, into a row."""
 
     def __init__(
-        self, course: Course, started: Started, bodies: Bodies, upstream_pid: int, row: Row
+        self,
+        course: Course,
+        started: Started,
+        bodies: Bodies,
+        upstream_pid: int,
+        row: Row,
+        *,
+        beside: Mapping[str, int],
     ) -> None:
         self._course = course
         self._started = started
         self._bodies = bodies
         self._upstream = upstream_pid
         self._row = row
+        self._beside = beside
 
     def run(self) -> None:
         """Every workload of the course, in order."""
@@ -69,7 +78,7 @@ class Bench:
         return round(footprint(self._started.pid).rss_mb, 1)
 
     def _meter(self) -> Meter:
-        return Meter(self._started.pid, self._upstream)
+        return Meter(self._started.pid, self._upstream, self._beside)
 
     def _requests(self, size: int | None, *, connections: int, seconds: int) -> RequestRun:
         body = self._bodies.small if size is None else self._bodies.large[size]
@@ -139,7 +148,7 @@ def measure(gateway: Gateway, course: Course, upstream_pid: int) -> Row:
     small = bodies.small.read_bytes()
     try:
         with running(gateway, small, core=course.gateway_core) as started:
-            Bench(course, started, bodies, upstream_pid, row).run()
+            Bench(course, started, bodies, upstream_pid, row, beside=gateway.beside).run()
     except (StartFailed, LoadFailed) as error:
         row.error = f"{error}"[:500]
     return row

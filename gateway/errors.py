@@ -7,8 +7,12 @@
     │   └── RequestTimeout           408     request_timeout
     ├── Unauthenticated              401     missing_api_key | invalid_api_key | …
     ├── BudgetExceeded               402     budget_exceeded
+    ├── RateLimited                  429     rate_limit_exceeded | concurrency_limit_exceeded
     ├── Forbidden                    403     permission_denied
     ├── NotFound                     404     model_not_found | no_endpoint | …
+    ├── Conflict                     409     conflict
+    │   ├── RevisionConflict         412     revision_conflict
+    │   └── RevisionRequired         428     revision_required
     ├── MethodNotAllowed             405     method_not_allowed
     ├── AllAttemptsFailed            502/503/504/429   the code of the last attempt
     ├── LoopDetected                 508     loop_detected
@@ -33,6 +37,7 @@ class GatewayError(Exception):
     status = 500
     code = "internal_error"
     type = "api_error"
+    should_retry: bool | None = None  # what clients that come again by themselves are told
 
     def __init__(
         self,
@@ -103,6 +108,14 @@ class BudgetExceeded(GatewayError):
     type = "insufficient_quota"
 
 
+class RateLimited(GatewayError):
+    """A limit of a key, its team or another level is reached; the caller may come again later."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+    type = "rate_limit_error"
+
+
 class Forbidden(GatewayError):
     """The key is good, but may not do this."""
 
@@ -117,6 +130,28 @@ class NotFound(GatewayError):
     status = 404
     code = "not_found"
     type = "not_found_error"
+
+
+class Conflict(GatewayError):
+    """What is there already stands in the way."""
+
+    status = 409
+    code = "conflict"
+    type = "invalid_request_error"
+
+
+class RevisionConflict(Conflict):
+    """Somebody changed the thing since it was read."""
+
+    status = 412
+    code = "revision_conflict"
+
+
+class RevisionRequired(Conflict):
+    """A change must say which revision of the thing it was made for."""
+
+    status = 428
+    code = "revision_required"
 
 
 class MethodNotAllowed(GatewayError):

@@ -1,7 +1,7 @@
 """What lives as long as the process, built once by `gateway.app` and handed to whoever needs it."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from backends import Backend
 from gateway.auth.directory import KeyDirectory
@@ -13,6 +13,7 @@ from gateway.store.database import Database
 from gateway.store.state import State
 from gateway.telemetry.metrics import Metrics
 from gateway.uptime.breaker import Breaker
+from gateway.uptime.standing import Standing
 from gateway.usage.journal import Journal
 from gateway.usage.recent import Recent
 from gateway.wire.tool_checks import ToolChecker
@@ -24,6 +25,8 @@ class Services:
 
     `instance` is the id by which this gateway knows requests that it has passed on: see
     `gateway.flow.hops`. Replicas share it.
+    `standing` says whether this process should be sent requests. `scrape` gives the metrics of all
+    processes of this gateway; None: there is no other.
     `book` is a function because prices have dates: the book of today may not be that of the start.
     """
 
@@ -41,3 +44,5 @@ class Services:
     recent: Recent
     metrics: Metrics
     database: Database
+    standing: Standing = field(default_factory=Standing)
+    scrape: Callable[[], Awaitable[str]] | None = None

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 
 from backends import KINDS, Origin, TlsFault
 from gateway.errors import ConfigurationError
 from gateway.settings_accounts import AccountSettings, accounts_of, refused_addresses
 from gateway.settings_fields import Count, Seconds, Section
 from gateway.settings_litellm import LitellmSettings
+from gateway.settings_state import DatabaseSettings, StateSettings
 from gateway.settings_upstream import (
     EndpointSettings,
     ProviderSettings,
@@ -56,6 +57,17 @@ class ServerSettings(Section):
     max_connections: Count = Field(
         10_000, description="Caller connections at a time; further ones are answered 503."
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        (), description="Addresses or networks whose X-Forwarded-For the audit log believes."
+    )
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="Processes that serve; more than one needs `state.url`."
+    )
+    drain_delay: Annotated[float, Field(ge=0, le=3600)] = Field(
+        0.0,
+        description="Seconds between a stop and the first refused connection, for load balancers to see"
+        " that `/readyz` says 503.",
+    )
     drain_timeout: Seconds = Field(
         30.0, description="Seconds that running requests get to finish when the server is stopped."
     )
@@ -87,6 +99,16 @@ class JournalSettings(Section):
 class AuthSettings(Section):
     """How keys are looked up."""
 
+    pepper: SecretStr | None = Field(
+        None,
+        description="64 hexadecimal digits that key the hash of every API key, the same for all replicas;"
+        " without it the file `pepper` in the data folder.",
+    )
+    poll_interval: Seconds = Field(
+        2.0, description="Seconds between looks in the database for changes of accounts."
+    )
+    max_entries: Count = Field(100_000, description="Keys that a process remembers.")
+
     max_age: Seconds = Field(
         15.0, description="Seconds after which a cached key is read again: how late a change shows."
     )
@@ -106,6 +128,8 @@ class Settings(Section):
     request: RequestSettings = RequestSettings()
     journal: JournalSettings = JournalSettings()
     auth: AuthSettings = AuthSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    state: StateSettings = StateSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     litellm: LitellmSettings = LitellmSettings()
     accounts: tuple[AccountSettings, ...] = Field(
@@ -125,6 +149,11 @@ class Settings(Section):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is there more than once")
+        if self.server.workers > 1 and self.state.url is None:
+            raise ValueError(
+                "server.workers: more than one process needs counters that they share: set 'state.url' to"
+                " a Redis or Valkey server, as in redis://127.0.0.1:6379/0"
+            )
         self.tls_by_origin()
         self.account_of_rows()
         if refused := refused_addresses(self.rows()):
@@ -197,6 +226,43 @@ def load(
     if "proxy" not in settings.upstream.model_fields_set:
         _note_unused_proxy(variables)
     return settings
+
+
+class Whereabouts(Section):
+    """The sections of the settings that say where an installation is."""
+
+    data: Path = Settings.model_fields["data"].default
+    auth: AuthSettings = AuthSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    state: StateSettings = StateSettings()
+
+
+def load_whereabouts(
+    path: Path | None = None, environment: Mapping[str, str] | None = None
+) -> Whereabouts:
+    """Read where an installation is, and nothing else: who administers needs no key of a provider.
+
+    Args:
+        path: the settings file; `tidegate.yaml` in this folder, if it is there, unless given.
+        environment: variables to read; the process's own unless given.
+
+    Raises:
+        ConfigurationError: with one line for each fault of these sections.
+    """
+    variables = os.environ if environment is None else environment  # noqa: TID251 - the one reader
+    faults: list[str] = []
+    ours = Whereabouts.model_fields
+    tree = {name: value for name, value in _read(path, faults).items() if name in ours}
+    tree = _substituted(tree, variables, "", faults)
+    _override(tree, variables, faults)
+    if faults:
+        raise ConfigurationError(faults)
+    try:
+        return Whereabouts.model_validate(
+            {name: value for name, value in tree.items() if name in ours}
+        )
+    except ValidationError as error:
+        raise ConfigurationError([_line(fault) for fault in error.errors()]) from None
 
 
 def _note_unused_proxy(variables: Mapping[str, str]) -> None:

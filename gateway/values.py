@@ -6,7 +6,6 @@ Each is made in one place and read in others; none is changed after it is made.
 """
 
 from enum import StrEnum
-from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,10 +21,32 @@ class BudgetRule(Struct, frozen=True):
     """
 
     id: str
-    scope: str  # "key" or "team"
+    scope: str  # "organisation", "team", "member" or "key"
     limit_pico: int
     currency: str
     period: str
+    on_state_loss: str = "lease"  # or "refuse": see `BudgetHold`
+
+
+class LimitRule(Struct, frozen=True, gc=False):
+    """One limit on how much may be asked for at a time.
+
+    Attributes:
+        id: the level that sets it and what it limits: the beginning of its buckets' names.
+        scope: the level: "organisation", "team", "member" or "key".
+        what: "requests", "tokens" or "concurrency".
+        amount: how many.
+        period: seconds, 60 or 86,400; 0 for concurrency.
+        each: what has a count of its own under this rule: "" (the level as a whole), "member", "key",
+            "end_user" or "model".
+    """
+
+    id: str
+    scope: str
+    what: str
+    amount: int
+    period: int
+    each: str = ""
 
 
 class MaxPrice(Struct, frozen=True):
@@ -89,10 +110,61 @@ class DataPolicy(Struct, frozen=True, kw_only=True):
 UNKNOWN_POLICY = DataPolicy()
 
 
-class Principal(Struct, frozen=True, kw_only=True):
-    """Who is calling: a compiled snapshot of key, team and organisation.
+class Preset(Struct, frozen=True):
+    """A request's parts under a name: what it asks for as `@preset/<slug>`, and leaves unsaid.
 
-    `zdr` and `no_training` are the strictest of what key and team ask for, as in `Preferences`.
+    `fields`: top-level fields under OpenAI's names and the raw JSON of their values, for those that the
+    request does not have itself.
+    """
+
+    slug: str
+    model: str | None = None
+    preferences: Preferences = NO_PREFERENCES
+    system: str | None = None
+    fields: tuple[tuple[str, bytes], ...] = ()
+
+
+class AccessRule(Struct, frozen=True):
+    """What one level allows. All rules of a caller hold, each as it stands.
+
+    Attributes:
+        scope: the level: "organisation", "team", "member" or "key".
+        models: names of the models that may be used, canonical slugs or aliases; None: any.
+        ignored_models: names of those that may not.
+        preferences: of the endpoints: `only`, `ignore` and `max_price` of them.
+    """
+
+    scope: str
+    models: tuple[str, ...] | None = None
+    ignored_models: tuple[str, ...] = ()
+    preferences: Preferences = NO_PREFERENCES
+
+
+class Access(Struct, frozen=True):
+    """What a caller's levels allow it, and what they fill in where it says nothing.
+
+    Attributes:
+        rules: those of the levels that allow less than anything, the widest level first.
+        preferences: all of the levels' put together; a request's own can only tighten them.
+        default_model: for requests that name none.
+        presets: by slug; the nearest level's where several have one of that name.
+    """
+
+    rules: tuple[AccessRule, ...] = ()
+    preferences: Preferences = NO_PREFERENCES
+    default_model: str | None = None
+    presets: tuple[Preset, ...] = ()
+
+
+ANY_ACCESS = Access()
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """Who is calling: a compiled snapshot of key, member, team and organisation.
+
+    `zdr` and `no_training` are the strictest of what the levels ask for, as in `Preferences`. `disabled`
+    says why the key is refused: it, its team or its member is disabled; empty: it is not.
+    `access` and `limits` are shared by the keys of a team that add nothing of their own.
     """
 
     key_id: str
@@ -100,8 +172,11 @@ class Principal(Struct, frozen=True, kw_only=True):
     team_id: str
     team_name: str
     organisation_id: str
+    member_id: str | None = None
     budgets: tuple[BudgetRule, ...] = ()
-    disabled: bool = False
+    limits: tuple[LimitRule, ...] = ()
+    access: Access = ANY_ACCESS
+    disabled: str = ""
     expires_at: float | None = None
     zdr: bool = False
     no_training: bool = False
@@ -146,12 +221,14 @@ class PlanEntry(Struct, frozen=True):
 class Exclusion(Struct, frozen=True):
     """An endpoint that was left out, and why.
 
-    `parameters`: the neutral names of what it does not take, where that is the reason.
+    `parameters`: the neutral names of what it does not take, where that is the reason. `level`: whose
+    settings leave it out, as in `AccessRule`; "" where it is the request's own.
     """
 
     endpoint_id: str
     reason: str
     parameters: tuple[str, ...] = ()
+    level: str = ""
 
 
 class Plan(Struct, frozen=True):
@@ -163,20 +240,51 @@ class Plan(Struct, frozen=True):
 
 
 class BudgetHold(Struct, frozen=True):
-    """What one budget counter must have free: nano-units of its currency, rounded up."""
+    """What one budget counter must have free: nano-units of its currency, rounded up.
+
+    `on_state_loss`: while the shared counters are out of reach, `lease` spends what this process had
+    leased of the budget, `refuse` spends nothing.
+    """
 
     bucket: str  # budget id and window, e.g. "bud_1:2026-11"
     limit_nano: int
     amount_nano: int
     resets_at: float | None  # epoch seconds; None: never
-    scope: str  # "key" or "team": for the message of a refusal
+    scope: str  # as in `BudgetRule`: for the message of a refusal
+    on_state_loss: str = "lease"
+
+
+class RateTake(Struct, frozen=True, gc=False):
+    """What a request takes of one rate: `amount` of at most `limit` per `period` seconds.
+
+    The rate is the generic cell rate algorithm with a burst of the whole `limit`.
+    """
+
+    bucket: str
+    limit: int
+    period: int
+    amount: int
+    what: str  # "requests" or "tokens"
+    scope: str  # for the message of a refusal
+    each: str = ""  # as in `LimitRule`
+
+
+class SlotTake(Struct, frozen=True, gc=False):
+    """One of `limit` places for requests under way."""
+
+    bucket: str
+    limit: int
+    scope: str
+    each: str = ""
 
 
 class Reservation(Struct, frozen=True):
-    """Everything that admission must take in one atomic step."""
+    """Everything that admission must take in one atomic step: all of it or nothing."""
 
     id: str  # the generation id
-    holds: tuple[BudgetHold, ...]
+    holds: tuple[BudgetHold, ...] = ()
+    rates: tuple[RateTake, ...] = ()
+    slots: tuple[SlotTake, ...] = ()
 
 
 class Basis(StrEnum):
@@ -248,63 +356,6 @@ class Outcome(Struct, frozen=True):
     ttft_ms: int | None
     sandbox: bool
     attempts: tuple[AttemptRecord, ...]
-
-
-class Head(Protocol):
-    """The head of a caller's request."""
-
-    def header(self, name: bytes) -> bytes | None:
-        """The value of a header by its lower-case name.
-
-        Raises:
-            GatewayError: it is there more than once.
-        """
-
-    def first(self, name: bytes) -> bytes | None:
-        """The same, but the first of several: for headers that decide nothing."""
-
-
-class Exchange(Protocol):
-    """One request of a caller and the way back to it; what `flow` sees instead of a web framework.
-
-    A caller who leaves cancels the task that serves the exchange.
-    """
-
-    head: Head
-
-    async def body(self) -> bytes | bytearray:
-        """The whole body.
-
-        Raises:
-            GatewayError: too large, too slow, or the caller left.
-        """
-
-    def start(self, status: int, headers: bytes, length: int | None) -> None:
-        r"""Send the head of the answer; `length` None means chunked.
-
-        `headers` are whole lines, each with its `\r\n`; those of framing are not among them.
-        """
-
-    def write(self, data: bytes) -> None:
-        """Send a piece of the answer. Dropped in silence once the caller left."""
-
-    async def drain(self) -> None:
-        """Wait until the caller has read enough to go on.
-
-        Raises:
-            GatewayError: it read nothing for too long.
-        """
-
-    def finish(self, data: bytes = b"") -> None:
-        """Send the last piece and end the answer."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether `drain` would wait."""
-
-    @property
-    def gone(self) -> bool:
-        """Whether the caller has left."""
 
 
 class CostParts(Struct, frozen=True):

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-from gateway.store.tables import accounts, usage
+from gateway.store.tables import accounts, operations, usage
 from gateway.store.tables.metadata import metadata
 
 # The tables hang themselves on `metadata` when their modules are imported.
-TABLES = (accounts, usage)
+TABLES = (accounts, operations, usage)
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -5,7 +5,26 @@ from typing import Any
 
 import pytest
 
+from tests.servers.fixtures import (  # noqa: F401 - fixtures are found by being here
+    blank_url,
+    database_url,
+    postgres_server,
+    postgres_url,
+    redis_server,
+    shared_redis_server,
+)
+
 pytest.register_assert_rewrite("tests.faultwall.cells")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--form",
+        choices=("one", "many"),
+        default="one",
+        help="how the gateways of tests/e2e run: one process on a SQLite file, or three over PostgreSQL"
+        " and Redis",
+    )
 
 
 @pytest.fixture(scope="session")

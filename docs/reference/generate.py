@@ -31,6 +31,7 @@ from gateway.settings import Settings
 from gateway.settings_fields import OneOf
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # as a script it knows its folder only
+from docs.reference.generate_admin import admin_page
 from docs.reference.generate_fields import fields_page
 
 FOLDER = Path(__file__).resolve().parent
@@ -43,7 +44,8 @@ _SETTINGS = """\
 
 `tidegate serve` reads `tidegate.yaml` in the folder it is started in, or the file that `--config` names.
 All settings are checked before a port is opened: bad ones end the start with status 2 and one line for
-each fault. `tidegate serve --check` does only that. They do not change while the gateway runs.
+each fault. `tidegate serve --check` does only that. SIGHUP has a running gateway read them again: see
+[many processes](../guides/many-processes.md#change-settings) for what can change so.
 
 - `${{NAME}}` in a value is replaced by the environment variable `NAME`; one that is not set is a fault.
 - An environment variable `TIDEGATE_SECTION__FIELD` counts over the file, for instance
@@ -351,6 +353,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "failures.md": failures_page,
     "fields.md": partial(fields_page, _NOTE),
+    "admin-api.md": partial(admin_page, _NOTE),
 }
 
 

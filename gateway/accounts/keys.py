@@ -1,152 +1,143 @@
-"""API keys: made once in plain text, kept as a hash."""
+"""API keys: made once in plain text, kept as a hash.
 
-from sqlalchemy import Select, Update, insert, or_, select, update
-from sqlalchemy.engine import Row
-from sqlalchemy.ext.asyncio import AsyncConnection
+Whoever may write a team's keys may do all of this. A plain member of a team makes keys for itself there,
+and renames, rotates and disables these; what was set on them it cannot loosen.
 
-from gateway.accounts import budgets, installation, teams
+A rotation gives a key another secret and nothing else: id, budget, limits and settings stay, and what was
+spent goes on counting. The secret before goes on being taken for a while, so that callers can be changed
+one after the other; of a key that is rotated again meanwhile, the oldest one ends at once.
+"""
+
+from typing import Any
+
+from msgspec import UNSET, UnsetType
+from sqlalchemy import insert
+
+from gateway.accounts import (
+    budgets,
+    installation,
+    member_rows,
+    organisations,
+    pages,
+    revisions,
+    roles,
+    teams,
+)
 from gateway.accounts.ids import new_id
+from gateway.accounts.key_rows import KEYS, LISTED, audited, checked_overlap, find, key_of, maker
 from gateway.accounts.names import checked_name
-from gateway.accounts.privacy import NOTHING_DEMANDED, Change, Privacy, privacy_of
-from gateway.accounts.rows import Key, Team
+from gateway.accounts.office import Act, Office
+from gateway.accounts.privacy import NOTHING_DEMANDED, Change, Privacy
+from gateway.accounts.roles import Actor
+from gateway.accounts.rows import Key, Page, Team
 from gateway.auth.keys import PREFIX, key_hash, new_key
-from gateway.clock import Clock
-from gateway.errors import InvalidRequest, NotFound
-from gateway.store.database import Database
+from gateway.errors import Conflict, InvalidRequest
+from gateway.policies.levels import NO_SETTINGS, LevelSettings
 from gateway.store.tables import accounts as tables
-from gateway.values import BudgetRule, Principal
 
+DEFAULT_OVERLAP = 86_400
 _SHOWN = len(PREFIX) + 4
-
-# What the levels above a key demand.
-_ABOVE = (
-    tables.teams.c.zdr.label("team_zdr"),
-    tables.teams.c.no_training.label("team_no_training"),
-    tables.organisations.c.zdr.label("organisation_zdr"),
-    tables.organisations.c.no_training.label("organisation_no_training"),
-)
-_LISTED = (
-    select(tables.api_keys, tables.teams.c.name.label("team_name"), *_ABOVE)
-    .join(tables.teams, tables.teams.c.id == tables.api_keys.c.team_id)
-    .join(tables.organisations, tables.organisations.c.id == tables.teams.c.organisation_id)
-)
-
-_FOUND = (
-    select(
-        tables.api_keys.c.id.label("key_id"),
-        tables.api_keys.c.name.label("key_name"),
-        tables.api_keys.c.expires_ms,
-        tables.api_keys.c.disabled_ms,
-        tables.teams.c.id.label("team_id"),
-        tables.teams.c.name.label("team_name"),
-        tables.teams.c.organisation_id,
-        tables.api_keys.c.zdr,
-        tables.api_keys.c.no_training,
-        *_ABOVE,
-        tables.budgets.c.id.label("budget_id"),
-        tables.budgets.c.scope,
-        tables.budgets.c.limit_pico,
-        tables.budgets.c.currency,
-        tables.budgets.c.period,
-    )
-    .join(tables.teams, tables.teams.c.id == tables.api_keys.c.team_id)
-    .join(tables.organisations, tables.organisations.c.id == tables.teams.c.organisation_id)
-    .join(
-        tables.budgets,
-        or_(
-            tables.budgets.c.key_id == tables.api_keys.c.id,
-            tables.budgets.c.team_id == tables.api_keys.c.team_id,
-        ),
-        isouter=True,
-    )
-    .order_by(tables.budgets.c.scope)  # the key's own budget first: it is the narrower
-)
+_ORDER = (KEYS.c.created_ms, KEYS.c.id)
 
 
 async def create(
-    db: Database,
-    pepper: bytes,
+    office: Office,
+    actor: Actor,
     *,
     team: str,
-    clock: Clock,
     name: str = "unnamed",
     expires_ms: int | None = None,
+    member: str | None = None,
     budget: budgets.Limit | None = None,
     privacy: Privacy = NOTHING_DEMANDED,
+    settings: LevelSettings = NO_SETTINGS,
 ) -> tuple[Key, str]:
     """Issue a key to a team, with a budget of its own if one is given.
 
     Args:
-        db: the installation's database.
-        pepper: the installation's pepper.
+        office: where it is done.
+        actor: who does it: with `keys:write` in the team, or a member of it for itself.
         team: id or name of the team.
-        clock: for the time of making.
         name: what the key is for.
         expires_ms: epoch milliseconds after which it is refused.
+        member: id or email of the member whose key it is; a plain member's are its own without saying so.
         budget: limit on the key's spend.
         privacy: what it demands of those who see its requests.
+        settings: its own.
 
     Returns:
         The key's row, and the key in plain text, which nobody can ever read again.
 
     Raises:
-        NotFound: no such team; code team_not_found.
-        InvalidRequest: an unfit name, or an expiry in the past (invalid_expiry).
+        NotFound: no such team or member; codes team_not_found, member_not_found.
+        Forbidden: codes permission_denied, insufficient_scope.
+        InvalidRequest: an unfit name or settings, or an expiry in the past (invalid_expiry).
+        Conflict: the team is disabled; code team_disabled.
         ConfigurationError: the pepper is not this installation's.
     """
     name = checked_name(name, what="key")
-    now_ms = int(clock.now() * 1000)
-    if expires_ms is not None and expires_ms <= now_ms:
-        raise InvalidRequest(
-            "a key cannot expire in the past; give a later time",
-            code="invalid_expiry",
-            param="expires",
-        )
-    async with db.transaction() as connection:
-        await installation.claim(connection, pepper, now_ms=now_ms)
-        owner = await teams.find(connection, team)
+    settings = revisions.checked_settings(settings)
+    async with office.act(actor) as act:
+        _check_expiry(expires_ms, act.now_ms)
+        await installation.claim(act.connection, office.pepper, now_ms=act.now_ms)
+        owner = await teams.find(act.connection, act.actor, team)
+        whose = await _whose(act, owner, member)
+        roles.require_issue(act.actor, owner.organisation_id, owner.id, whose)
+        if owner.disabled_ms is not None:
+            raise Conflict(
+                f"the team {owner.name!r} is disabled: its keys would be refused",
+                code="team_disabled",
+                param="team",
+            )
         row, plaintext = await insert_key(
-            connection,
-            pepper,
+            act,
+            office.pepper,
             owner,
             name=name,
-            now_ms=now_ms,
             expires_ms=expires_ms,
+            member_id=whose,
             privacy=privacy,
+            settings=settings,
         )
         if budget is not None:
-            await budgets.put(connection, "key", row.id, budget, now_ms=now_ms)
+            roles.require(act.actor, "budgets:write", owner.organisation_id, owner.id)
+            await budgets.put(act, "key", row.id, budget)
     return row, plaintext
 
 
 async def insert_key(
-    connection: AsyncConnection,
+    act: Act,
     pepper: bytes,
     team: Team,
     *,
     name: str,
-    now_ms: int,
     expires_ms: int | None = None,
+    member_id: str | None = None,
     privacy: Privacy = NOTHING_DEMANDED,
+    settings: LevelSettings = NO_SETTINGS,
 ) -> tuple[Key, str]:
-    """`create`, inside a transaction that is open already."""
+    """`create`, inside an act that is allowed already."""
     plaintext = new_key()
     row = Key(
         id=new_id("key"),
         name=name,
         team_id=team.id,
         team_name=team.name,
+        organisation_id=team.organisation_id,
         prefix=plaintext[:_SHOWN],
         last4=plaintext[-4:],
-        created_ms=now_ms,
+        created_ms=act.now_ms,
         expires_ms=expires_ms,
         disabled_ms=None,
+        member_id=member_id,
+        created_by=maker(act.actor),
         privacy=privacy,
         team_privacy=team.privacy,
         organisation_privacy=team.organisation_privacy,
+        settings=settings,
     )
-    await connection.execute(
-        insert(tables.api_keys).values(
+    await act.connection.execute(
+        insert(KEYS).values(
             id=row.id,
             team_id=row.team_id,
             name=row.name,
@@ -155,106 +146,248 @@ async def insert_key(
             last4=row.last4,
             created_ms=row.created_ms,
             expires_ms=row.expires_ms,
+            member_id=member_id,
+            created_by=row.created_by,
             zdr=privacy.zdr,
             no_training=privacy.no_training,
+            settings=revisions.written(settings),
         )
     )
+    act.record("key.create", "key", row.id, organisation_id=row.organisation_id, after=audited(row))
+    act.changed("key", row.id)
     return row, plaintext
 
 
-async def list_all(db: Database, *, team: str | None = None) -> list[Key]:
-    """Every key, oldest first; of one team, if its id or name is given.
-
-    Raises:
-        NotFound: no such team; code team_not_found.
-    """
-    query = _LISTED.order_by(tables.api_keys.c.created_ms, tables.api_keys.c.id)
-    async with db.reading() as connection:
-        if team is not None:
-            query = query.where(tables.teams.c.id == (await teams.find(connection, team)).id)
-        return [_key(row) for row in await connection.execute(query)]
-
-
-async def disable(db: Database, key_id: str, *, clock: Clock) -> Key:
-    """Refuse a key from now on; gateways notice within seconds (KeyDirectory's `max_age`).
-
-    A key that is disabled already keeps the time at which it was.
+async def get(office: Office, actor: Actor, key_id: str) -> Key:
+    """A key by its id. Everybody may read its own.
 
     Raises:
         NotFound: no such key; code key_not_found.
+        Forbidden: codes permission_denied, insufficient_scope.
     """
-    not_yet = tables.api_keys.c.disabled_ms.is_(None)
-    now_ms = int(clock.now() * 1000)
-    return await _changed(db, key_id, update(tables.api_keys).where(not_yet), disabled_ms=now_ms)
+    async with office.look(actor) as look:
+        key = await find(look.connection, look.actor, key_id)
+        _require_read(look.actor, key)
+        return key
 
 
-async def set_privacy(db: Database, key_id: str, change: Change) -> Key:
-    """Change what a key demands of those who see its requests; gateways follow as with `disable`.
+async def list_page(
+    office: Office,
+    actor: Actor,
+    *,
+    organisation: str | None = None,
+    team: str | None = None,
+    limit: int = pages.DEFAULT_LIMIT,
+    cursor: str | None = None,
+) -> Page[Key]:
+    """The keys that the actor may see, oldest first; of an organisation or a team, if it is given.
+
+    Raises:
+        NotFound: no such organisation or team; codes organisation_not_found, team_not_found.
+        InvalidRequest: codes invalid_limit, invalid_cursor, team_ambiguous.
+        Forbidden: codes permission_denied, insufficient_scope.
+    """
+    async with office.look(actor) as look:
+        where = look.actor.organisation_id
+        if organisation is not None:
+            where = (await organisations.find(look.connection, look.actor, organisation)).id
+        query = LISTED
+        if where is not None:
+            query = query.where(tables.teams.c.organisation_id == where)
+        if team is not None:
+            asked = await teams.find(look.connection, look.actor, team)
+            roles.require(look.actor, "keys:read", asked.organisation_id, asked.id)
+            query = query.where(KEYS.c.team_id == asked.id)
+        elif (seen := roles.teams_with(look.actor, "keys:read", where)) is not None:
+            query = query.where(KEYS.c.team_id.in_(seen))
+        return await pages.read_page(
+            look.connection, query, _ORDER, key_of, limit=limit, cursor=cursor
+        )
+
+
+async def list_all(
+    office: Office, actor: Actor, *, organisation: str | None = None, team: str | None = None
+) -> list[Key]:
+    """All of `list_page`."""
+    return await pages.every(
+        lambda cursor: list_page(
+            office,
+            actor,
+            organisation=organisation,
+            team=team,
+            limit=pages.MAX_LIMIT,
+            cursor=cursor,
+        )
+    )
+
+
+async def update(
+    office: Office,
+    actor: Actor,
+    key_id: str,
+    *,
+    name: str | None = None,
+    expires_ms: int | UnsetType | None = UNSET,
+    disabled: bool | None = None,
+    privacy: Change | None = None,
+    settings: LevelSettings | None = None,
+    revision: int | None = None,
+) -> Key:
+    """Change a key; what is None, or of the expiry UNSET, stays as it is.
+
+    Privacy and settings need `settings:write` in the team, expiry and taking it back into use
+    `keys:write`. A change that changes nothing leaves revision and audit log alone.
+
+    Raises:
+        NotFound: no such key; code key_not_found.
+        Forbidden: codes permission_denied, insufficient_scope.
+        RevisionConflict: `revision` is not the current one; code revision_conflict.
+        InvalidRequest: codes invalid_name, invalid_expiry, invalid_settings.
+    """
+    name = None if name is None else checked_name(name, what="key")
+    if settings is not None:
+        settings = revisions.checked_settings(settings)
+    async with office.act(actor) as act:
+        old = await find(act.connection, act.actor, key_id, for_update=True)
+        where = old.organisation_id, old.team_id
+        if privacy is not None or settings is not None:
+            roles.require(act.actor, "settings:write", *where)
+        if expires_ms is not UNSET or disabled is False:
+            roles.require(act.actor, "keys:write", *where)
+        if name is not None or disabled or (privacy is None and settings is None):
+            roles.require_issue(act.actor, *where, old.member_id)
+        values: dict[str, Any] = {}
+        if name is not None and name != old.name:
+            values["name"] = name
+        if expires_ms is not UNSET and expires_ms != old.expires_ms:
+            _check_expiry(expires_ms, act.now_ms)
+            values["expires_ms"] = expires_ms
+        if disabled is not None and disabled != (old.disabled_ms is not None):
+            values["disabled_ms"] = act.now_ms if disabled else None
+        if privacy is not None:
+            values |= privacy.differing(old.privacy)
+        if settings is not None and settings != old.settings:
+            values["settings"] = revisions.written(settings)
+        revisions.check_revision("key", current=old.revision, revision=revision)
+        if not values:
+            return old
+        action = "key.update"
+        if "disabled_ms" in values and len(values) == 1:
+            action = "key.disable" if disabled else "key.enable"
+        return await _write(act, old, values, action=action, revision=revision)
+
+
+async def rotate(
+    office: Office,
+    actor: Actor,
+    key_id: str,
+    *,
+    overlap: int = DEFAULT_OVERLAP,
+    revision: int | None = None,
+) -> tuple[Key, str]:
+    """Give a key another secret; the one before is taken for `overlap` more seconds, 30 days at most.
+
+    Returns:
+        The key's row, and the new secret in plain text, which nobody can ever read again.
+
+    Raises:
+        NotFound, Forbidden, RevisionConflict: as `update`.
+        InvalidRequest: code invalid_overlap.
+        Conflict: the key is disabled or has expired, so that a new secret would not do; code key_ended.
+    """
+    checked_overlap(overlap)
+    async with office.act(actor) as act:
+        old = await find(act.connection, act.actor, key_id, for_update=True)
+        roles.require_issue(act.actor, old.organisation_id, old.team_id, old.member_id)
+        revisions.check_revision("key", current=old.revision, revision=revision)
+        if old.disabled_ms is not None or (old.expires_ms or act.now_ms + 1) <= act.now_ms:
+            raise Conflict(
+                "the key is disabled or has expired: make another one", code="key_ended", param="id"
+            )
+        plaintext = new_key()
+        values: dict[str, Any] = {
+            "key_hash": key_hash(office.pepper, plaintext.encode()),
+            "prefix": plaintext[:_SHOWN],
+            "last4": plaintext[-4:],
+            "old_hash": KEYS.c.key_hash if overlap else None,
+            "old_expires_ms": act.now_ms + overlap * 1000 if overlap else None,
+        }
+        new = await _write(act, old, values, action="key.rotate", revision=revision)
+    return new, plaintext
+
+
+async def disable(office: Office, actor: Actor, key_id: str, *, revision: int | None = None) -> Key:
+    """Refuse a key from now on; as `update`. One that was disabled already keeps its time."""
+    return await update(office, actor, key_id, disabled=True, revision=revision)
+
+
+async def set_privacy(
+    office: Office, actor: Actor, key_id: str, change: Change, *, revision: int | None = None
+) -> Key:
+    """Change what a key demands of those who see its requests; as `update`.
 
     What its team and organisation demand stays in force.
 
     Raises:
-        NotFound: no such key; code key_not_found.
-        InvalidRequest: nothing to set.
+        InvalidRequest: nothing to set; code nothing_to_set.
     """
-    return await _changed(db, key_id, update(tables.api_keys), **change.values())
+    change.values()
+    return await update(office, actor, key_id, privacy=change, revision=revision)
 
 
-async def _changed(db: Database, key_id: str, change: Update, **values: object) -> Key:
-    is_it = tables.api_keys.c.id == key_id
-    async with db.transaction() as connection:
-        await connection.execute(change.where(is_it).values(**values))
-        row = (await connection.execute(_LISTED.where(is_it))).one_or_none()
-    if row is None:
-        raise NotFound(
-            f"no key {key_id!r}; `tidegate keys list` shows their ids, which begin with `key_`",
-            code="key_not_found",
-            param="id",
+async def _write(
+    act: Act, old: Key, values: dict[str, Any], *, action: str, revision: int | None
+) -> Key:
+    await revisions.raise_revision(
+        act.connection,
+        KEYS,
+        old.id,
+        {**values, "updated_ms": act.now_ms},
+        what="key",
+        current=old.revision,
+        revision=revision,
+    )
+    new = await find(act.connection, act.actor, old.id)
+    act.record(
+        action,
+        "key",
+        old.id,
+        organisation_id=old.organisation_id,
+        before=audited(old),
+        after=audited(new),
+    )
+    act.changed("key", old.id)
+    return new
+
+
+async def _whose(act: Act, team: Team, member: str | None) -> str | None:
+    """The member whose key it is to be."""
+    actor = act.actor
+    if member is None:
+        plain = "keys:write" not in roles.allowed(actor, team.organisation_id, team.id)
+        return actor.member_id if plain else None
+    found = await member_rows.find(
+        act.connection, roles.within(actor, team.organisation_id), member
+    )
+    if found.disabled_ms is not None:
+        raise Conflict(
+            f"{found.name!r} is disabled: its keys would be refused",
+            code="member_disabled",
+            param="member",
         )
-    return _key(row)
+    return found.id
 
 
-async def find_principal(db: Database, digest: bytes) -> Principal | None:
-    """The caller whose key has this hash, with what binds it from all levels; None if there is none.
-
-    Disabled and expired keys are found too: the caller is to be told which of the two it is.
-    """
-    query: Select[tuple[object, ...]] = _FOUND.where(tables.api_keys.c.key_hash == digest)
-    async with db.reading() as connection:
-        rows = (await connection.execute(query)).all()
-    if not rows:
-        return None
-    first = rows[0]
-    return Principal(
-        key_id=first.key_id,
-        key_name=first.key_name,
-        team_id=first.team_id,
-        team_name=first.team_name,
-        organisation_id=first.organisation_id,
-        budgets=tuple(
-            BudgetRule(row.budget_id, row.scope, row.limit_pico, row.currency, row.period)
-            for row in rows
-            if row.budget_id is not None
-        ),
-        disabled=first.disabled_ms is not None,
-        expires_at=None if first.expires_ms is None else first.expires_ms / 1000,
-        zdr=first.zdr or first.team_zdr or first.organisation_zdr,
-        no_training=first.no_training or first.team_no_training or first.organisation_no_training,
-    )
+def _require_read(actor: Actor, key: Key) -> None:
+    if actor.id == key.id or (actor.member_id is not None and actor.member_id == key.member_id):
+        return
+    roles.require(actor, "keys:read", key.organisation_id, key.team_id)
 
 
-def _key(row: Row[tuple[object, ...]]) -> Key:
-    return Key(
-        id=row.id,
-        name=row.name,
-        team_id=row.team_id,
-        team_name=row.team_name,
-        prefix=row.prefix,
-        last4=row.last4,
-        created_ms=row.created_ms,
-        expires_ms=row.expires_ms,
-        disabled_ms=row.disabled_ms,
-        privacy=privacy_of(row),
-        team_privacy=privacy_of(row, "team_"),
-        organisation_privacy=privacy_of(row, "organisation_"),
-    )
+def _check_expiry(expires_ms: int | None, now_ms: int) -> None:
+    if expires_ms is not None and expires_ms <= now_ms:
+        raise InvalidRequest(
+            "a key cannot expire in the past; give a later time",
+            code="invalid_expiry",
+            param="expires",
+        )

@@ -29,11 +29,33 @@ def ensure(data: Path) -> bytes:
         if not path.exists():
             _create(path)
         pepper = path.read_bytes()
+    except FileNotFoundError as fault:
+        told = f"{path}: there is no such folder; set `data` to that of the installation, or"
+        raise ConfigurationError(
+            [f"{told} `auth.pepper` to what all processes of one database share"]
+        ) from fault
     except OSError as fault:
         raise ConfigurationError([f"{path}: {fault.strerror}; the gateway must own it"]) from fault
     if len(pepper) != LENGTH:
         raise ConfigurationError(
             [f"{path}: {len(pepper)} bytes where {LENGTH} are expected; restore it from the backup"]
+        )
+    return pepper
+
+
+def read(digits: str) -> bytes:
+    """The pepper that a setting gives: `auth.pepper`.
+
+    Raises:
+        ConfigurationError: it is not 64 hexadecimal digits.
+    """
+    try:
+        pepper = bytes.fromhex(digits.strip())
+    except ValueError:
+        pepper = b""
+    if len(pepper) != LENGTH:
+        raise ConfigurationError(
+            [f"auth.pepper: give {LENGTH * 2} hexadecimal digits: `openssl rand -hex {LENGTH}`"]
         )
     return pepper
 

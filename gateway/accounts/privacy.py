@@ -42,6 +42,15 @@ class Change(Struct, frozen=True):
             )
         return found
 
+    def differing(self, current: Privacy) -> Mapping[str, bool]:
+        """The columns to write where this is demanded; those that have the value already left out."""
+        stated = {"zdr": self.zdr, "no_training": self.no_training}
+        return {
+            name: value
+            for name, value in stated.items()
+            if value is not None and value != getattr(current, name)
+        }
+
 
 def privacy_of(row: Row[Any], prefix: str = "") -> Privacy:
     """From a row's columns, whose names begin with `prefix`."""

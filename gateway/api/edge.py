@@ -9,7 +9,7 @@ on. See `docs/decisions/0007-inference-edge.md`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
 import httptools
@@ -32,17 +32,18 @@ from gateway.errors import (
     RequestTimeout,
     Unavailable,
 )
+from gateway.exchange import Exchange
 from gateway.ids import IdSource
 from gateway.settings import ServerSettings
-from gateway.values import Exchange
 
 _LINGER = 2.0  # seconds for which the rest of a refused upload is read and thrown away
 
 
-class Edge(Struct, frozen=True):
-    """What every connection needs: handed to the protocol through the lifespan's state."""
+class Edge(Struct):
+    """What every connection needs, in the lifespan's state. A reload changes `routes` and `limits`."""
 
-    routes: Mapping[bytes, Callable[[Exchange], Awaitable[None]]]  # path of a POST to its handler
+    # Path of a POST to its handler.
+    routes: MutableMapping[bytes, Callable[[Exchange], Awaitable[None]]]
     limits: ServerSettings
     ids: IdSource
     tasks: set[asyncio.Task[None]]  # requests under way

@@ -10,8 +10,8 @@ from uvicorn.server import ServerState
 
 from gateway.api.head import NativeHead, header_lines
 from gateway.errors import BodyTooLarge, CallerGone, GatewayError
+from gateway.exchange import Exchange
 from gateway.settings import ServerSettings
-from gateway.values import Exchange
 
 
 class Connection(Protocol):

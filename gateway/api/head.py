@@ -7,8 +7,8 @@ from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest
+from gateway.exchange import Head
 from gateway.settings import ServerSettings
-from gateway.values import Head
 from gateway.wire.errors import error_body, error_header_lines
 
 

@@ -3,11 +3,12 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from gateway.auth.header import BEARER, bearer_token, why_malformed
 from gateway.auth.keys import KEY_LENGTH, check_form
+from gateway.auth.sharing import Sharing
 from gateway.clock import Clock
 from gateway.errors import LedgerBehind, Unauthenticated, Unavailable
 from gateway.values import Principal
@@ -17,6 +18,13 @@ _log = logging.getLogger(__name__)
 _HEADER_LENGTH = len(BEARER) + KEY_LENGTH
 _UNKNOWN_AGE = 5.0
 _RETRY_PAUSE = 1.0
+_NEVER = float("-inf")
+_FOREVER = float("inf")
+_DISABLED = {
+    "key_disabled": "the API key {key} is disabled; make another with `tidegate keys create`",
+    "team_disabled": "the team of the API key {key} is disabled; ask its administrators",
+    "member_disabled": "the member whose API key {key} is, is disabled; use a key of your own",
+}
 
 
 @dataclass(slots=True)
@@ -26,6 +34,7 @@ class _Entry:
     read_at: float  # monotonic
     ahead_at: float  # from here on, a use starts a re-read in the background
     stale_at: float  # from here on, a use waits for the re-read
+    checked: int = 0  # how many times there were changes when it was last found to hold
 
 
 class _ReadError(Exception):
@@ -37,8 +46,14 @@ class KeyDirectory:
 
     A key in use is read again in the background when two thirds of `max_age` have passed, so that
     its callers never wait for the database; one that was idle for longer than `max_age` is read
-    again before it is served. Either way a key that was disabled is refused `max_age` later at the
-    latest. Only while the database fails does the old answer go on, for `max_staleness`.
+    again before it is served. Whoever is told of changes calls `invalidate`, and what they concern is
+    read again before its next use. `max_age` is for changes that nobody is told of: a key that was
+    disabled is refused that much later at the latest.
+
+    Only while reads fail does the old answer go on, for `max_staleness` since it was read, and never for
+    what is known to have changed. Reads alone count: that polling works says that a key has not changed,
+    not that it can be read, and is no reason to trust an answer for longer; if polling fails and reads
+    work, each key is as old as `max_age`. A database that hangs is one that fails, `load_timeout` later.
 
     However many requests wait for one key, there is one read of it at a time.
 
@@ -74,7 +89,50 @@ class KeyDirectory:
         self._entries: dict[bytes, _Entry] = {}  # oldest reading first
         self._unknown: dict[bytes, float] = {}  # digest to when it may be asked for again
         self._reads: dict[bytes, asyncio.Task[Principal | None]] = {}
+        # By id of key, team, member or organisation: when it changed. What was read before is no good.
+        self._changed: dict[str, float] = {}
+        self._changed_at = _NEVER
+        self._changes = 0  # how many times there were any
+        self._longest = max(max_age, max_staleness)  # for which anything read yet may serve
+        self._sharing = Sharing(max_entries)
+        self._outrun: set[asyncio.Task[Principal | None]] = set()  # reads from before a change
         self._failing = False
+
+    def invalidate(self, changes: Iterable[tuple[str, str]]) -> None:
+        """Have what depends on these read again before its next use, reads under way included.
+
+        If the database fails then, such keys are refused: what they may do is not known any more.
+
+        Args:
+            changes: pairs of a kind (organisation, team, member or key) and an id.
+        """
+        now = self._monotonic()
+        # Whatever was read longer ago than this is read again anyway.
+        oldest = now - self._longest
+        if any(at < oldest for at in self._changed.values()):
+            self._changed = {ref: at for ref, at in self._changed.items() if at >= oldest}
+        for kind, ref in changes:
+            if kind != "management_key":
+                self._changed[ref] = now
+        self._changed_at = now
+        self._changes += 1
+        self._unknown.clear()  # one of them may have been made just now
+        # Those who wait for a read that has begun get its answer; who comes later gets a new one.
+        self._outrun.update(self._reads.values())
+        self._reads.clear()
+
+    def _outdated(self, principal: Principal, read_at: float) -> bool:
+        """Whether something that the principal is made of has changed since a read began."""
+        changed = self._changed
+        for ref in (
+            principal.key_id,
+            principal.team_id,
+            principal.member_id,
+            principal.organisation_id,
+        ):
+            if ref is not None and changed.get(ref, _NEVER) >= read_at:
+                return True
+        return False
 
     def lookup(self, header: bytes | None) -> Principal | None:
         """The caller, if that can be said at once; None means `authenticate` must decide.
@@ -98,6 +156,10 @@ class KeyDirectory:
             if now >= entry.stale_at:
                 return None
             self._read(digest)
+        if entry.checked != self._changes:  # once a change, not once a request
+            if self._outdated(entry.principal, entry.read_at):
+                return None
+            entry.checked = self._changes
         if entry.expires_at <= self._now():
             return None
         return entry.principal
@@ -136,9 +198,8 @@ class KeyDirectory:
             )
         if principal.disabled:
             raise Unauthenticated(
-                f"the API key {principal.key_id} is disabled; make another with"
-                " `tidegate keys create`",
-                code="key_disabled",
+                _DISABLED[principal.disabled].format(key=principal.key_id),
+                code=principal.disabled,
             )
         if principal.expires_at is not None and principal.expires_at <= self._now():
             raise Unauthenticated(
@@ -148,9 +209,15 @@ class KeyDirectory:
             )
         return principal
 
+    def change(self, *, max_age: float, max_staleness: float) -> None:
+        """Have what is read from now on be good for other times, in seconds."""
+        self._max_age = max_age
+        self._max_staleness = max_staleness
+        self._longest = max(self._longest, max_age, max_staleness)
+
     async def aclose(self) -> None:
         """End the reads under way."""
-        reads = list(self._reads.values())
+        reads = [*self._reads.values(), *self._outrun]
         for read in reads:
             read.cancel()
         await asyncio.gather(*reads, return_exceptions=True)
@@ -158,6 +225,9 @@ class KeyDirectory:
     async def _find(self, digest: bytes) -> Principal | None:
         now = self._monotonic()
         entry = self._entries.get(digest)
+        if entry is not None and self._outdated(entry.principal, entry.read_at):
+            del self._entries[digest]  # nor does it serve while the database fails
+            entry = None
         if entry is not None and now < entry.stale_at:
             return entry.principal
         if self._unknown.get(digest, 0.0) > now:
@@ -192,6 +262,8 @@ class KeyDirectory:
         try:
             async with asyncio.timeout(self._load_timeout):
                 principal = await self._load(digest)
+                if principal is not None:
+                    principal = self._sharing.shared(principal)
         except Exception as fault:
             self._failed(digest, fault)
             raise _ReadError from fault
@@ -201,7 +273,9 @@ class KeyDirectory:
             return principal
 
     def _read_done(self, digest: bytes, read: asyncio.Task[Principal | None]) -> None:
-        del self._reads[digest]
+        self._outrun.discard(read)
+        if self._reads.get(digest) is read:
+            del self._reads[digest]
         if not read.cancelled():
             read.exception()  # seen: a re-read in the background has nobody who waits for it
 
@@ -209,10 +283,12 @@ class KeyDirectory:
         self._entries.pop(digest, None)
         self._unknown.pop(digest, None)
         if principal is None:
+            if started < self._changed_at:  # it may have been made since
+                return
             _make_room(self._unknown, self._max_entries)
             self._unknown[digest] = started + _UNKNOWN_AGE
             return
-        expires_at = float("inf") if principal.expires_at is None else principal.expires_at
+        expires_at = _FOREVER if principal.expires_at is None else principal.expires_at
         _make_room(self._entries, self._max_entries)
         self._entries[digest] = _Entry(
             principal,

@@ -3,7 +3,7 @@
 Messages never contain the key or any part of it: they end in logs of strangers.
 """
 
-from gateway.auth.keys import KEY_LENGTH, PREFIX
+from gateway.auth.keys import KEY_LENGTH, PREFIX, is_management_key
 from gateway.errors import Unauthenticated
 
 BEARER = b"Bearer "
@@ -71,6 +71,11 @@ def why_malformed(token: bytes) -> str:
         return f"the API key is empty: {_HOW}"
     if token[:1] in b"$<{%" or b"\xe2\x80\xa6" in token or b"..." in token:
         return f"the API key is a placeholder that nobody filled in: {_HOW}"
+    if is_management_key(token):
+        return (
+            "this is a management key, which administers and answers no requests to models: send an"
+            f" API key that begins with `{PREFIX}`; `POST /admin/v1/teams/…/keys` makes one"
+        )
     if token[:1] in b"\"'`":
         return f"the API key has quotation marks around it: {_HOW}, without them"
     if token.startswith(PREFIX.encode()):

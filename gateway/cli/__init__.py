@@ -15,9 +15,18 @@ _VERBS = {
     "backends": ("backends", "backends", "List providers and endpoints, and try them."),
     "migrate": ("migrate", "migrate", "Bring the database to this version's schema."),
     "keys": ("keys", "keys", "Make, list, change and disable API keys."),
+    "management-keys": (
+        "management_keys",
+        "management_keys",
+        "Make, list, rotate and disable keys for the administrative API.",
+    ),
     "teams": ("teams", "teams", "Make, list and change teams."),
-    "organisations": ("organisations", "organisations", "List and change organisations."),
+    "members": ("members", "members", "People and service accounts, and their roles."),
+    "organisations": ("organisations", "organisations", "Make, list and change organisations."),
     "budgets": ("budgets", "budgets", "Set, list and remove budgets."),
+    "settings": ("settings", "settings", "Models, preferences, presets and limits of each level."),
+    "apply": ("apply", "apply", "Bring all of these to what a file declares."),
+    "audit": ("audit", "audit", "Who did what, when and from where."),
 }
 
 

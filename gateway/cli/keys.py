@@ -1,18 +1,20 @@
-"""`tidegate keys`: issue, list and disable API keys, and say what they demand."""
+"""`tidegate keys`: issue, list, change, rotate and disable API keys."""
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import UNSET
 
-from gateway.cli.administration import data_option, json_option, show, utc, with_database
+from gateway.cli.administration import data_option, json_option, show, utc, with_office
 from gateway.cli.privacy import change, columns, making_options, privacy, setting_options, told
 from gateway.clock import SystemClock
 
 if TYPE_CHECKING:
+    from gateway.accounts.office import Office
+    from gateway.accounts.opening import Installation
+    from gateway.accounts.roles import Actor
     from gateway.accounts.rows import Key
-    from gateway.store.database import Database
 
 _DURATION = re.compile(r"([1-9][0-9]{0,5})([mhdw])", re.ASCII)
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -34,6 +36,7 @@ def keys() -> None:
 )
 @click.option("--currency", help="ISO 4217 code of the budget.  [default: USD]")
 @click.option("--expires", metavar="TIME", help="Life of the key: 90m, 12h, 30d or 8w.")
+@click.option("--member", help="Id or email of the member whose key it is.")
 @making_options
 @data_option
 def create(
@@ -44,37 +47,35 @@ def create(
     period: str | None,
     currency: str | None,
     expires: str | None,
+    member: str | None,
     zdr: bool,
     data_collection: str,
-    data: Path,
+    data: "Installation",
 ) -> None:
     """Issue a key to a team and print it, once: only its hash is kept."""
-    from gateway.accounts import budgets, pepper
+    from gateway.accounts import budgets
     from gateway.accounts import keys as accounts
 
     if budget is None and (period or currency):
         raise click.UsageError("--period and --currency need --budget AMOUNT")
-    clock = SystemClock()
-    expires_ms = None
-    if expires is not None:
-        expires_ms = int((clock.now() + _seconds(expires)) * 1000)
+    expires_ms = None if expires is None else _end(expires)
 
-    async def issue(db: "Database") -> "tuple[Key, str]":
+    async def issue(office: "Office", actor: "Actor") -> "tuple[Key, str]":
         limit = None
         if budget is not None:
             limit = budgets.limit(budget, period or "total", currency or "USD")
         return await accounts.create(
-            db,
-            pepper.ensure(data),
+            office,
+            actor,
             team=team,
-            clock=clock,
             name=name,
             expires_ms=expires_ms,
+            member=member,
             budget=limit,
             privacy=privacy(zdr=zdr, data_collection=data_collection),
         )
 
-    row, plaintext = with_database(data, issue)
+    row, plaintext = with_office(data, issue)
     click.echo(plaintext)
     click.echo(
         f"{row.id}, for team {row.team_name}. Keep the key now: it cannot be shown again.", err=True
@@ -85,7 +86,7 @@ def create(
 @click.option("--team", help="Only the keys of this team, by id or name.")
 @json_option
 @data_option
-def list_keys(team: str | None, data: Path, *, as_json: bool) -> None:
+def list_keys(team: str | None, data: "Installation", *, as_json: bool) -> None:
     """List the keys, oldest first; of each only its beginning and end.
 
     ZDR and DATA COLLECTION say what is in force, and which levels demand it.
@@ -100,54 +101,146 @@ def list_keys(team: str | None, data: Path, *, as_json: bool) -> None:
             "key": f"{key.prefix}…{key.last4}",
             "team_id": key.team_id,
             "team": key.team_name,
+            "member_id": key.member_id,
             "state": _state(key, now_ms),
             "created": utc(key.created_ms),
             "expires": utc(key.expires_ms),
             "disabled": utc(key.disabled_ms),
+            "old_secret_until": utc(_overlap_ends(key, now_ms)),
             **columns(key.levels),
         }
-        for key in with_database(data, lambda db: accounts.list_all(db, team=team))
+        for key in with_office(
+            data, lambda office, actor: accounts.list_all(office, actor, team=team)
+        )
     ]
     show(rows, as_json=as_json, empty="no keys; make one with `tidegate keys create --team TEAM`")
 
 
 @keys.command("set")
 @click.argument("key_id", metavar="ID")
+@click.option("--name", help="Another name.")
+@click.option("--expires", metavar="TIME", help="Life from now on: 90m, 12h, 30d or 8w.")
+@click.option("--no-expiry", is_flag=True, help="Let it live until it is disabled.")
 @setting_options
 @data_option
-def set_key(*, key_id: str, zdr: bool | None, data_collection: str | None, data: Path) -> None:
-    """Change what the key ID demands for its requests.
+def set_key(
+    *,
+    key_id: str,
+    name: str | None,
+    expires: str | None,
+    no_expiry: bool,
+    zdr: bool | None,
+    data_collection: str | None,
+    data: "Installation",
+) -> None:
+    """Change the key ID: its name, its expiry, what it demands for its requests.
 
     What its team and organisation demand stays in force.
     """
     from gateway.accounts import keys as accounts
 
+    if expires is not None and no_expiry:
+        raise click.UsageError("give --expires TIME or --no-expiry, not both")
     demanded = change(zdr=zdr, data_collection=data_collection)
-    key = with_database(data, lambda db: accounts.set_privacy(db, key_id, demanded))
-    click.echo(told(key.id, key.levels), err=True)
+    if name is None and expires is None and not no_expiry:
+        key = with_office(
+            data, lambda office, actor: accounts.set_privacy(office, actor, key_id, demanded)
+        )
+        click.echo(told(key.id, key.levels), err=True)
+        return
+    end = None if expires is None else _end(expires)
+    key = with_office(
+        data,
+        lambda office, actor: accounts.update(
+            office,
+            actor,
+            key_id,
+            name=name,
+            expires_ms=UNSET if expires is None and not no_expiry else end,
+            privacy=None if zdr is None and data_collection is None else demanded,
+        ),
+    )
+    lives = "never expires" if key.expires_ms is None else f"expires {utc(key.expires_ms)}"
+    click.echo(f"{key.name}, {lives}; {told(key.id, key.levels)}", err=True)
+
+
+@keys.command("rotate")
+@click.argument("key_id", metavar="ID")
+@click.option(
+    "--overlap",
+    default="24h",
+    show_default=True,
+    help="How long the old secret is taken; 0: not at all.",
+)
+@data_option
+def rotate(key_id: str, overlap: str, data: "Installation") -> None:
+    """Give the key ID another secret and print it, once; id, budget and settings stay."""
+    from gateway.accounts import keys as accounts
+
+    seconds = 0 if overlap == "0" else lifetime(overlap, option="--overlap")
+    row, plaintext = with_office(
+        data, lambda office, actor: accounts.rotate(office, actor, key_id, overlap=seconds)
+    )
+    click.echo(plaintext)
+    until = (
+        "is refused" if row.old_expires_ms is None else f"is taken until {utc(row.old_expires_ms)}"
+    )
+    click.echo(f"{row.id} has a new secret; the one before {until}.", err=True)
 
 
 @keys.command("disable")
 @click.argument("key_id", metavar="ID")
 @data_option
-def disable(key_id: str, data: Path) -> None:
+def disable(key_id: str, data: "Installation") -> None:
     """Refuse the key ID from now on."""
     from gateway.accounts import keys as accounts
 
-    key = with_database(data, lambda db: accounts.disable(db, key_id, clock=SystemClock()))
+    key = with_office(data, lambda office, actor: accounts.disable(office, actor, key_id))
     click.echo(
         f"{key.id} is disabled; running gateways refuse it within `auth.max_age` (15 s by default)",
         err=True,
     )
 
 
-def _seconds(duration: str) -> int:
+@keys.command("enable")
+@click.argument("key_id", metavar="ID")
+@data_option
+def enable(key_id: str, data: "Installation") -> None:
+    """Take the key ID back into use."""
+    from gateway.accounts import keys as accounts
+
+    key = with_office(
+        data, lambda office, actor: accounts.update(office, actor, key_id, disabled=False)
+    )
+    click.echo(
+        f"{key.id} is enabled; running gateways take it within `auth.max_age` (15 s by default)",
+        err=True,
+    )
+
+
+def lifetime(duration: str, *, option: str = "--expires") -> int:
+    """The seconds that `30d` and the like mean.
+
+    Raises:
+        click.BadParameter: it means none; `option` is where it was given.
+    """
     match = _DURATION.fullmatch(duration)
     if match is None:
         raise click.BadParameter(
-            f"{duration!r} is not a time; write 90m, 12h, 30d or 8w", param_hint="--expires"
+            f"{duration!r} is not a time; write 90m, 12h, 30d or 8w", param_hint=option
         )
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def _end(duration: str) -> int:
+    """When what begins now and lives that long ends, in epoch milliseconds."""
+    return int((SystemClock().now() + lifetime(duration)) * 1000)
+
+
+def _overlap_ends(key: "Key", now_ms: int) -> int | None:
+    """Until when the secret before the last rotation is taken; None where it is not."""
+    end = key.old_expires_ms
+    return end if end is not None and end > now_ms else None
 
 
 def _state(key: "Key", now_ms: int) -> str:

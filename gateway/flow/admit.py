@@ -6,11 +6,14 @@ from types import TracebackType
 from typing import Self
 
 from backends import BackendError, BadToolCall, Finish
-from gateway.errors import BudgetExceeded, GatewayError
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange
 from gateway.flow.answer import Answer
 from gateway.flow.attempt import Chosen, Walker
 from gateway.flow.dialects import Encoder, StreamEncoder
 from gateway.flow.failures import Attempt, note_failure
+from gateway.flow.limit_headers import left_of
+from gateway.flow.refusals import over_budget, over_limit
 from gateway.flow.settle import (
     Counted,
     Ending,
@@ -23,16 +26,16 @@ from gateway.flow.settle import (
 )
 from gateway.flow.tools import NO_TOOLS, tools_seen
 from gateway.policies.budgets import holds
+from gateway.policies.limits import takes
 from gateway.routing.plan import output_cap
 from gateway.services import Services
-from gateway.store.state import Refusal
+from gateway.store.state import ADMITTED, Admitted, Decision, Refusal
 from gateway.telemetry import metrics
 from gateway.usage import lines
 from gateway.usage.quantify import estimate_output, estimate_prompt
 from gateway.values import (
     AttemptRecord,
     BudgetHold,
-    Exchange,
     Reservation,
     Result,
     UsageView,
@@ -69,9 +72,14 @@ class Admission:
         services, ticket = self._services, self._ticket
         services.journal.require_healthy()
         held = self._holds()
-        refusal = await services.state.admit(Reservation(ticket.generation_id, held))
-        if refusal is not None:
-            raise _refused(refusal, services.clock.now())
+        reservation = (
+            self._limited(held)
+            if ticket.principal.limits
+            else Reservation(ticket.generation_id, held)
+        )
+        decision = await services.state.admit(reservation)
+        if decision is not ADMITTED:
+            self._look_at(decision, reservation)
         services.metrics.in_flight += 1
         # Not awaited: it is written at the end of this tick. A process that dies before has sent the
         # caller nothing, so at worst what a provider bills for those microseconds goes unseen.
@@ -90,6 +98,33 @@ class Admission:
             return ()
         worst = ticket.terms.worst_charge(ticket.request)
         return holds(ticket.principal.budgets, worst, ticket.created_ms / 1000)
+
+    def _limited(self, held: tuple[BudgetHold, ...]) -> Reservation:
+        """What there is to take of a caller who has limits."""
+        ticket = self._ticket
+        request, candidate = ticket.request, ticket.plan.entries[0].candidate
+        tokens = estimate_prompt(request.prompt_bytes, ticket.terms.context_length)
+        tokens += output_cap(candidate, request.max_tokens) * request.choices
+        rates, slots = takes(ticket.principal, request, ticket.plan.model, tokens)
+        return Reservation(ticket.generation_id, held, rates, slots)
+
+    def _look_at(self, decision: Decision, reservation: Reservation) -> None:
+        """Have the answer tell what is left of limits.
+
+        Raises:
+            GatewayError: the request is not admitted.
+        """
+        services, now = self._services, self._services.clock.now()
+        if isinstance(decision, Refusal):
+            raise over_budget(decision, now)
+        if isinstance(decision, Admitted):
+            self._answer.note_limits(decision.rates, now)
+            return
+        if decision.period:
+            self._answer.note_limits((left_of(decision),), now)
+        labels = (("scope", decision.scope), ("what", decision.what))
+        services.metrics.add(metrics.RATE_LIMITED, labels)
+        raise over_limit(decision, reservation)
 
     async def __aexit__(
         self,
@@ -267,7 +302,8 @@ class Admission:
             unstated = encoder is not None and encoder.usage is None
             if unstated and ending.result is Result.SUCCESS:
                 services.metrics.add(metrics.NO_USAGE, self._where(chosen.attempt))
-        await settle(services, outcome, ticket.arrived)
+        tokens = _used(ending) if ticket.principal.limits else None
+        await settle(services, outcome, ticket.arrived, tokens)
 
     def _count_malformed(self, attempt: Attempt, events: int) -> None:
         if events:
@@ -282,6 +318,17 @@ class Admission:
     def _where(self, attempt: Attempt) -> metrics.Labels:
         provider = attempt.entry.candidate.endpoint.provider
         return (("model", self._ticket.plan.model), ("provider", provider))
+
+
+def _used(ending: Ending) -> int:
+    """Tokens that count against limits: of attempts that came to nothing, none.
+
+    But what a caller left before it answered counts as it is booked.
+    """
+    if ending.last is None:
+        return 0
+    quantities = ending.last.quantities
+    return quantities.input_total + quantities.output
 
 
 def _fault_of(error: BadToolCall) -> ToolFault:
@@ -317,32 +364,3 @@ def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:
         streamed=request.stream,
         sandbox=terms.sandbox,
     )
-
-
-def _refused(refusal: Refusal, now: float) -> BudgetExceeded:
-    left = max(0, refusal.limit_nano - refusal.spent_nano - refusal.held_nano)
-    wait = None if refusal.resets_at is None else max(0.0, refusal.resets_at - now)
-    held = (
-        f" ({_amount(refusal.held_nano)} more is held by requests under way)"
-        if refusal.held_nano
-        else ""
-    )
-    return BudgetExceeded(
-        f"the budget of this {refusal.scope} has {_amount(left)} left of"
-        f" {_amount(refusal.limit_nano)}{held}, and this request may cost up to"
-        f" {_amount(refusal.amount_nano)}; lower 'max_tokens', or have the budget raised",
-        retry_after=wait,
-        metadata={
-            "budget": refusal.bucket.partition(":")[0],
-            "limit": _amount(refusal.limit_nano),
-            "spent": _amount(refusal.spent_nano),
-            "held": _amount(refusal.held_nano),
-            "needed": _amount(refusal.amount_nano),
-        },
-    )
-
-
-def _amount(nano: int) -> str:
-    """Nano-units as a plain decimal."""
-    whole, part = divmod(nano, 10**9)
-    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")

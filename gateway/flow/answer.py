@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import msgspec
 
 from gateway.errors import GatewayError
+from gateway.exchange import Exchange
 from gateway.flow.attempt import Chosen
 from gateway.flow.dialects import Dialect, StreamEncoder
-from gateway.values import Exchange
+from gateway.store.state import RateLeft
 from gateway.wire.errors import error_header_lines
 from gateway.wire.notes import NO_NOTES, Notes
 from gateway.wire.tool_checks import ToolFinding
@@ -109,6 +110,10 @@ class Answer:
             self._headers += "x-tidegate-sandbox: true\r\n"
         if names:
             self._headers += f"x-tidegate-dropped: {_header_text(names)}\r\n"
+
+    def note_limits(self, rates: Sequence[RateLeft], now: float) -> None:
+        """Say what is left of the caller's limits. `now` is in epoch seconds."""
+        self._headers += self.dialect.limit_lines(rates, now)
 
     def note_tools(self, findings: tuple[ToolFinding, ...]) -> None:
         """Have the end of the answer tell what is wrong with its tool calls."""

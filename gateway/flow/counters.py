@@ -1,14 +1,22 @@
-"""Budget counters, rebuilt from the ledger before the first request that needs them."""
+"""Budget counters from the ledger: before the first request that needs them, or when they are asked for.
+
+`Counters` fill those in the memory of a single process ahead of requests; `SharedLedger` answers those that
+several processes share, which say what they do not know.
+"""
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from datetime import UTC, date, datetime, time
+
+from typing_extensions import override
 
 from gateway.clock import Clock
 from gateway.errors import LedgerBehind
 from gateway.policies.budgets import bucket, window
 from gateway.store.database import Database
 from gateway.store.state import State
+from gateway.store.state.loading import Ledger
 from gateway.usage import queries
 from gateway.usage.recent import Recent
 from gateway.values import BudgetRule, Outcome, Principal
@@ -73,12 +81,14 @@ class Counters:
                 self._current[rule.id] = name
             if now < self._loaded.get(name, math.inf):
                 await self._load(rule, principal, name)
-        self._served.update((principal.key_id, principal.team_id))
+        self._served.update((principal.key_id, principal.team_id, principal.organisation_id))
+        if principal.member_id is not None:
+            self._served.add(principal.member_id)
 
     async def _load(self, rule: BudgetRule, principal: Principal, name: str) -> None:
         now, now_monotonic = self._clock.now(), self._clock.monotonic()
         period = window(rule.period, now)
-        owner = principal.key_id if rule.scope == "key" else principal.team_id
+        owner = _owner(rule, principal)
         since_ms = period.starts_at * 1000
         async with self._shipping:
             pico = await queries.spent(self._database, rule.scope, owner, since_ms, rule.currency)
@@ -95,9 +105,10 @@ class Counters:
         Raises:
             LedgerBehind: memory does not hold all of it, as the database was away for very long.
         """
+        whose = await self._whose(rule.scope, owner)
         total, done = 0, 0
         while outcomes := self._recent.oldest(_AT_A_TIME, skip=done):
-            total += self._sum(outcomes, rule, owner, since_ms)
+            total += self._sum(outcomes, rule, whose, since_ms)
             done += len(outcomes)
             if len(outcomes) == _AT_A_TIME:
                 await asyncio.sleep(0)
@@ -109,15 +120,101 @@ class Counters:
             )
         return total
 
+    async def _whose(self, scope: str, owner: str) -> Callable[[Outcome], bool]:
+        match scope:
+            case "key":
+                return lambda outcome: outcome.key_id == owner
+            case "team":
+                return lambda outcome: outcome.team_id == owner
+            case "organisation":
+                return lambda outcome: outcome.organisation_id == owner
+        keys = await queries.keys_of_member(self._database, owner)
+        return lambda outcome: outcome.key_id in keys
+
     @staticmethod
-    def _sum(outcomes: Iterable[Outcome], rule: BudgetRule, owner: str, since_ms: int) -> int:
+    def _sum(
+        outcomes: Iterable[Outcome],
+        rule: BudgetRule,
+        whose: Callable[[Outcome], bool],
+        since_ms: int,
+    ) -> int:
         total = 0
         for outcome in outcomes:
-            whose = outcome.key_id if rule.scope == "key" else outcome.team_id
-            if whose == owner and outcome.created_ms >= since_ms:
+            if outcome.created_ms >= since_ms and whose(outcome):
                 total += sum(
                     attempt.charge.pico
                     for attempt in outcome.attempts
                     if attempt.charge.currency == rule.currency
                 )
         return total
+
+
+def _owner(rule: BudgetRule, principal: Principal) -> str:
+    match rule.scope:
+        case "key":
+            return principal.key_id
+        case "team":
+            return principal.team_id
+        case "member":
+            return principal.member_id or ""
+    return principal.organisation_id
+
+
+class SharedLedger(Ledger):
+    """The ledger, as counters want it that workers share: they ask for what they do not know.
+
+    Args:
+        database: where the ledger is.
+        ship: brings to it all that has ended in this process.
+        adopt: brings to it what dead processes left in their journals.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ship: Callable[[], Awaitable[object]],
+        adopt: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._database = database
+        self._ship = ship
+        self._adopt = adopt
+
+    @override
+    async def spent_nano(self, bucket: str, excluding: Collection[str]) -> int:
+        budget_id, _, label = bucket.partition(":")
+        owner = await queries.budget_owner(self._database, budget_id)
+        if owner is None:  # removed while requests of it are under way
+            return 0
+        scope, owner_id, currency = owner
+        since_ms = _starts_at(label) * 1000
+        pico = await queries.spent(
+            self._database, scope, owner_id, since_ms, currency, excluding=excluding
+        )
+        return -(-pico // _PICOS_IN_NANO)
+
+    @override
+    async def charges_nano(self, generation_ids: Collection[str]) -> Mapping[str, int]:
+        found = await queries.charges(self._database, generation_ids)
+        return {name: sum(one.nano_up() for one in charges) for name, charges in found.items()}
+
+    @override
+    async def ship(self) -> None:
+        await self._ship()
+
+    @override
+    async def adopt(self) -> None:
+        await self._adopt()
+
+
+def _starts_at(label: str) -> int:
+    """When the window of this label (see `window`) begins, in epoch seconds.
+
+    Raises:
+        ValueError: no window is called so.
+    """
+    if label == "total":
+        return 0
+    day = label.removeprefix("week-")
+    if len(day) == len("2026-11"):
+        day += "-01"
+    return int(datetime.combine(date.fromisoformat(day), time(), UTC).timestamp())

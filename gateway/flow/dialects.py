@@ -11,6 +11,8 @@ from msgspec import Raw, Struct, structs
 
 from backends import BadReply, Event, Finish, Usage
 from gateway.errors import GatewayError
+from gateway.flow import limit_headers
+from gateway.store.state import RateLeft
 from gateway.values import UsageView
 from gateway.wire import (
     anthropic_errors,
@@ -129,6 +131,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
         error_body: a whole error reply; takes the generation id too.
         error_lead: what goes before the error reply where it is an event, before any answer began.
         keep_alive: what a silent stream is kept open with.
+        limit_lines: what is left of the caller's limits as lines of a head; takes the time too.
         request_id_header: the header in which this dialect's clients look for the generation id, if
             there is one besides ours.
         api_key_header: whether the key may also come in `x-api-key`.
@@ -143,6 +146,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
     error_body: Callable[[GatewayError, str], bytes]
     error_lead: bytes
     keep_alive: bytes
+    limit_lines: Callable[[Sequence[RateLeft], float], str]
     request_id_header: str | None = None
     api_key_header: bool = False
     field_names: Mapping[str, str] = {}
@@ -166,6 +170,7 @@ def _openai(*, usage_always: bool, details: bool) -> Dialect:
         error_body=_openai_error,
         error_lead=b"data: ",
         keep_alive=openai_reply.KEEP_ALIVE,
+        limit_lines=limit_headers.openai_lines,
     )
 
 
@@ -185,6 +190,7 @@ ANTHROPIC = Dialect(
     error_body=anthropic_errors.error_body,
     error_lead=b"event: error\ndata: ",
     keep_alive=anthropic_reply.KEEP_ALIVE,
+    limit_lines=limit_headers.anthropic_lines,
     request_id_header="request-id",
     api_key_header=True,
     field_names=anthropic_messages.FIELD_NAMES,

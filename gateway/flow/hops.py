@@ -7,7 +7,7 @@ request would go round, held and billed at each turn, until it times out.
 import re
 
 from gateway.errors import InvalidRequest, LoopDetected
-from gateway.values import Head
+from gateway.exchange import Head
 
 HEADER = b"x-tidegate-via"
 MOST = 8  # gateways that a request may come through

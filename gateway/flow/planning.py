@@ -7,20 +7,29 @@ an endpoint into a plan that `_permitted` has left out.
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from backends import UNASKED
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import Forbidden, GatewayError, NotFound
 from gateway.flow.dialects import Dialect
 from gateway.policies import data_policy
 from gateway.policies.data_policy import Demand
 from gateway.routing.candidates import Book
 from gateway.routing.plan import Needs, Parameters, plan
 from gateway.services import Services
-from gateway.values import NO_PREFERENCES, Candidate, Exclusion, Plan, Principal
+from gateway.values import (
+    ANY_ACCESS,
+    NO_PREFERENCES,
+    AccessRule,
+    Candidate,
+    Exclusion,
+    Plan,
+    Preferences,
+    Principal,
+)
 from gateway.wire.media import NO_MEDIA, Media, media_of
 from gateway.wire.request import ChatRequest
 
@@ -69,9 +78,16 @@ def plan_of(
     book = services.book()
     model = book.resolve(request.model)
     if model is None:
-        raise _unknown_model(book, request.model)
+        raise _unknown_model(book, request.model, principal)
     budgets = principal.budgets
     preferences = request.preferences
+    max_attempts = services.settings.request.max_attempts
+    view = None
+    if principal.access is not ANY_ACCESS:
+        view = book.view(principal.access, model, max_attempts)
+        if view.forbidden_by is not None:
+            raise _forbidden(book, model, view.forbidden_by, principal)
+        preferences = _with_levels(preferences, principal.access.preferences)
     needs = Needs(
         request.prompt_bytes,
         request.max_tokens,
@@ -90,16 +106,20 @@ def plan_of(
     if request.mode is not UNASKED:
         needs = replace(needs, mode=request.mode)
     health = services.breaker.snapshot()
-    max_attempts = services.settings.request.max_attempts
     if not (health or demand):
-        usual = book.usual(model, max_attempts)
-        if usual.fits(needs):
+        usual = book.usual(model, max_attempts) if view is None else view.usual
+        if usual is not None and usual.fits(needs):
             return usual.plan
     candidates = book.candidates(model)
     forbidden: tuple[Exclusion, ...] = ()
+    if view is not None:
+        candidates, forbidden = view.candidates, view.excluded
     if demand is not None:
         day = dt.datetime.fromtimestamp(services.clock.now(), dt.UTC).date()
-        candidates, forbidden = _permitted(request, model, candidates, demand, day)
+        candidates, unseen = _permitted(
+            request, model, candidates, forbidden, demand=demand, day=day
+        )
+        forbidden = (*forbidden, *unseen)
     planned = plan(
         model,
         candidates,
@@ -111,8 +131,36 @@ def plan_of(
     if forbidden:
         planned = Plan(model, planned.entries, (*forbidden, *planned.excluded))
     if not planned.entries:
+        planned = _attributed(planned, request, principal)
         raise _nothing_fits(book, request, planned, needs.media, dialect.field_names)
     return planned
+
+
+def _with_levels(preferences: Preferences, levels: Preferences) -> Preferences:
+    """What of the levels' preferences is for the plan: their endpoints are chosen already."""
+    if not levels.require_parameters and levels.fallbacks:
+        return preferences
+    return replace(
+        preferences,
+        require_parameters=preferences.require_parameters or levels.require_parameters,
+        fallbacks=preferences.fallbacks and levels.fallbacks,
+    )
+
+
+def _forbidden(book: Book, model: str, rule: AccessRule, principal: Principal) -> GatewayError:
+    usable = _usable(book, principal)
+    told = f"those that it may use are: {usable}" if usable else "it may use none"
+    return Forbidden(
+        f"this key may not use the model {model}: the settings of its {rule.scope} do not allow it;"
+        f" {told}",
+        code="model_not_allowed",
+        param="model",
+        metadata={"model": model, "level": rule.scope},
+    )
+
+
+def _usable(book: Book, principal: Principal) -> str:
+    return ", ".join(sorted(book.permitted(principal.access))[:_MOST_TOLD])
 
 
 def _media(request: ChatRequest) -> Media:
@@ -126,10 +174,14 @@ def _permitted(
     request: ChatRequest,
     model: str,
     candidates: tuple[Candidate, ...],
+    forbidden: tuple[Exclusion, ...],
+    *,
     demand: Demand,
     day: dt.date,
 ) -> tuple[tuple[Candidate, ...], tuple[Exclusion, ...]]:
     """What the data policies of caller and request leave of the candidates, and why not the rest.
+
+    `forbidden`: what levels have left out before.
 
     Raises:
         NotFound: nothing; privacy_restricted.
@@ -137,15 +189,19 @@ def _permitted(
     kept, excluded = data_policy.allowed(
         candidates, zdr=demand.zdr, no_training=demand.no_training, day=day
     )
-    if not kept:
+    if not kept and candidates:
         error = data_policy.restricted(model, candidates, excluded, demand=demand, day=day)
         error.availability = availability(request.model, excluded)
+        if forbidden and error.metadata is not None:
+            error.metadata["excluded"] += [_row(exclusion, {}) for exclusion in forbidden]
+            levels = dict.fromkeys(exclusion.level for exclusion in forbidden)
+            error.message += f"; other endpoints are left out by the settings of {_listed(levels)}"
         raise error
     return kept, excluded
 
 
-def _unknown_model(book: Book, name: str) -> GatewayError:
-    served = ", ".join(sorted(book.models)[:_MOST_TOLD])
+def _unknown_model(book: Book, name: str, principal: Principal) -> GatewayError:
+    served = _usable(book, principal)
     return NotFound(
         f"the model {name!r} is not served here; GET /v1/models lists those that are: {served}",
         code="model_not_found",
@@ -165,14 +221,10 @@ def _nothing_fits(
     excluded = planned.excluded
     reasons = sorted({exclusion.reason for exclusion in excluded})
     told = [_told(reason, book, planned, media, named) for reason in reasons]
-    rows: list[dict[str, Any]] = []
-    for exclusion in excluded:
-        row: dict[str, Any] = {"endpoint": exclusion.endpoint_id, "reason": exclusion.reason}
-        if exclusion.parameters:
-            row["parameters"] = [named.get(name, name) for name in exclusion.parameters]
-        rows.append(row)
+    rows = [_row(exclusion, named) for exclusion in excluded]
     constraint = None
-    if len(reasons) == 1 and reasons[0] in _CONSTRAINTS:
+    set_by_level = any(exclusion.level for exclusion in excluded)
+    if len(reasons) == 1 and reasons[0] in _CONSTRAINTS and not set_by_level:
         field = _CONSTRAINTS[reasons[0]]
         constraint = {"field": named.get(field, field), "detail": told[0]}
     return NotFound(
@@ -183,8 +235,48 @@ def _nothing_fits(
     )
 
 
+def _row(exclusion: Exclusion, named: Mapping[str, str]) -> dict[str, Any]:
+    """An endpoint that was left out, for an error's metadata."""
+    row: dict[str, Any] = {"endpoint": exclusion.endpoint_id, "reason": exclusion.reason}
+    if exclusion.parameters:
+        row["parameters"] = [named.get(name, name) for name in exclusion.parameters]
+    if exclusion.level:
+        row["level"] = exclusion.level
+    return row
+
+
+def _attributed(planned: Plan, request: ChatRequest, principal: Principal) -> Plan:
+    """The same, where a level and not the request asks that all parameters be taken."""
+    if request.preferences.require_parameters:
+        return planned
+    rules = principal.access.rules
+    level = next((rule.scope for rule in rules if rule.preferences.require_parameters), "")
+    return replace(
+        planned,
+        excluded=tuple(
+            [
+                replace(one, level=level) if one.reason == "require_parameters" else one
+                for one in planned.excluded
+            ]
+        ),
+    )
+
+
+def _listed(scopes: Iterable[str]) -> str:
+    """Levels in words, such as "the organisation and the team"."""
+    return " and ".join([f"the {scope}" for scope in scopes])
+
+
 def _told(reason: str, book: Book, planned: Plan, media: Media, named: Mapping[str, str]) -> str:
-    """One reason in words, its name first."""
+    """One reason in words, its name first; and whose it is, where it is not the request's."""
+    told = _in_words(reason, book, planned, media, named)
+    scopes = dict.fromkeys([o.level for o in planned.excluded if o.reason == reason and o.level])
+    return f"{told}, by the settings of {_listed(scopes)}" if scopes else told
+
+
+def _in_words(
+    reason: str, book: Book, planned: Plan, media: Media, named: Mapping[str, str]
+) -> str:
     if reason == "require_parameters":
         lacking = [
             f"{one.endpoint_id} does not take {', '.join(named.get(n, n) for n in one.parameters)}"

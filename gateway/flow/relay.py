@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from backends import BackendError, BadReply, Event, Piece, Text
 from gateway.errors import AllAttemptsFailed
+from gateway.exchange import Exchange
 from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
 from gateway.flow.attempt import MAX_WHOLE, Chosen, over_cap
 from gateway.flow.dialects import StreamEncoder
 from gateway.flow.failures import Failure, as_openrouter, describe
-from gateway.values import Exchange
 
 _REASONING = frozenset({"reasoning", "reasoning_details"})  # members of a delta
 PROGRESS_INTERVAL = 1.0  # seconds between notes in the journal during a long answer

@@ -14,10 +14,12 @@ import logging
 
 from gateway.auth.header import one_key
 from gateway.errors import GatewayError, InvalidRequest, Unavailable
+from gateway.exchange import Exchange
 from gateway.flow import hops, relay
 from gateway.flow.admit import Admission
 from gateway.flow.answer import Answer
 from gateway.flow.attempt import most_pieces
+from gateway.flow.completing import completed
 from gateway.flow.dialects import Dialect
 from gateway.flow.planning import plan_of
 from gateway.flow.settle import Ticket
@@ -25,7 +27,7 @@ from gateway.flow.terms import TermsOfPlans
 from gateway.services import Services
 from gateway.telemetry import metrics
 from gateway.telemetry.logs import places
-from gateway.values import Exchange
+from gateway.wire.presets import MARK
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +93,8 @@ class ChatFlow:
         _refuse_compressed(exchange)
         request = dialect.parse(await exchange.body())
 
+        if not request.model or request.preset is not None or MARK in request.model:
+            request = completed(request, principal)
         planned = plan_of(services, request, principal, dialect)
 
         ticket = Ticket(

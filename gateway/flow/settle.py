@@ -268,8 +268,12 @@ def outcome_of(ticket: Ticket, ending: Ending, failures: Sequence[Failure], now:
     )
 
 
-async def settle(services: Services, outcome: Outcome, arrived: float) -> None:
+async def settle(
+    services: Services, outcome: Outcome, arrived: float, tokens: int | None = None
+) -> None:
     """Write the close line and give the hold back. Returns when the line is safe.
+
+    `tokens`: those that count against limits, in place of their estimate; None: it stays.
 
     All that must not be lost is done before the first wait, so that a cancelled task settles too.
     """
@@ -278,7 +282,7 @@ async def settle(services: Services, outcome: Outcome, arrived: float) -> None:
     charge = 0
     for attempt in outcome.attempts:
         charge += attempt.charge.nano_up()
-    await services.state.settle(outcome.generation_id, charge)
+    await services.state.settle(outcome.generation_id, charge, tokens)
     _count(services, outcome, services.clock.monotonic() - arrived)
     await written
 

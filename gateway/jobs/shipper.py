@@ -93,6 +93,7 @@ class Shipper:
         self._cards: set[str] = set()  # ids that are in the database for certain
         self._stopping = asyncio.Event()
         self.lock = asyncio.Lock()
+        self._passing = asyncio.Lock()
 
     async def run(self) -> None:
         """Ship until `stop`. Failures are logged and tried again, ever more slowly."""
@@ -136,6 +137,10 @@ class Shipper:
             sqlalchemy.exc.DBAPIError: it refuses everything.
             OSError: the journal cannot be read, or the file of rejected rows not be written.
         """
+        async with self._passing:  # whoever rebuilds counters ships as well
+            return await self._ship()
+
+    async def _ship(self) -> int:
         count = 0
         if self._recent.forgotten:
             count += await self._reread()

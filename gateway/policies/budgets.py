@@ -97,7 +97,7 @@ def holds(budgets: tuple[BudgetRule, ...], worst: Money, now: float) -> tuple[Bu
     for rule, (name, limit, resets_at) in _counters(budgets, int(now // _DAY)):
         if rule.currency != worst.currency:
             raise _mismatch(rule, worst.currency)
-        compiled.append(BudgetHold(name, limit, amount, resets_at, rule.scope))
+        compiled.append(BudgetHold(name, limit, amount, resets_at, rule.scope, rule.on_state_loss))
     return tuple(compiled)
 
 

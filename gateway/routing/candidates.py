@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
+from gateway.routing.access import View, permitted, view
 from gateway.routing.plan import UsualPlan
-from gateway.values import Candidate
+from gateway.values import Access, Candidate
 from gateway.wire.modes import base_of
 from pricing import Catalogue
+
+_MOST_VIEWS = 8192
 
 
 class Book:
@@ -22,6 +25,7 @@ class Book:
             model: tuple(sorted(found, key=_order)) for model, found in sorted(by_model.items())
         }
         self._usual: dict[tuple[str, int], UsualPlan] = {}
+        self._views: dict[tuple[int, str, int], tuple[Access, View]] = {}
         self._by_account: dict[str, list[str]] = {}
         for found in self._by_model.values():
             for candidate in found:
@@ -58,6 +62,25 @@ class Book:
                 model, self._by_model[model], max_attempts=max_attempts
             )
         return usual
+
+    def view(self, access: Access, model: str, max_attempts: int) -> View:
+        """A canonical model that is served here, as a caller's levels have it.
+
+        Remembered by the identity of `access`, which the keys of a team share.
+        """
+        key = (id(access), model, max_attempts)
+        known = self._views.get(key)
+        if known is not None and known[0] is access:
+            return known[1]
+        found = view(access, model, self._by_model[model], self.resolve, max_attempts)
+        if len(self._views) >= _MOST_VIEWS:
+            self._views.clear()
+        self._views[key] = (access, found)  # keeps `access` alive, so that its id stays its own
+        return found
+
+    def permitted(self, access: Access) -> frozenset[str]:
+        """The canonical models that a caller's levels let it use at all."""
+        return permitted(access, self._by_model, self.resolve)
 
     def all(self) -> Iterable[Candidate]:
         """Every candidate of every model."""

@@ -133,7 +133,7 @@ def _unfit(candidate: Candidate, needs: Needs, *, roomy: bool) -> Exclusion | No
 
 def _reason(candidate: Candidate, needs: Needs, *, roomy: bool) -> str | None:
     wanted = needs.preferences
-    if wanted is not NO_PREFERENCES and (reason := _unwanted(candidate, wanted)) is not None:
+    if wanted is not NO_PREFERENCES and (reason := unwanted(candidate, wanted)) is not None:
         return reason
     if candidate.card is None:
         return "unpriced"
@@ -159,7 +159,7 @@ def _reason(candidate: Candidate, needs: Needs, *, roomy: bool) -> str | None:
     return None
 
 
-def _unwanted(candidate: Candidate, wanted: Preferences) -> str | None:
+def unwanted(candidate: Candidate, wanted: Preferences) -> str | None:
     """Why a caller would not have its request at an endpoint; by what OpenRouter calls the reasons."""
     endpoint = candidate.endpoint
     own = (endpoint.provider,)
@@ -208,10 +208,20 @@ class UsualPlan:
 
     __slots__ = ("_currency", "_fetches", "_most_bytes", "_most_tokens", "_reads", "plan")
 
-    def __init__(self, model: str, candidates: tuple[Candidate, ...], *, max_attempts: int) -> None:
+    def __init__(
+        self,
+        model: str,
+        candidates: tuple[Candidate, ...],
+        *,
+        max_attempts: int,
+        excluded: tuple[Exclusion, ...] = (),
+    ) -> None:
+        """`excluded`: what was left out before, and why."""
         self.plan = plan(
             model, candidates, Needs(prompt_bytes=0), {}, now=0.0, max_attempts=max_attempts
         )
+        if excluded:
+            self.plan = Plan(model, self.plan.entries, (*excluded, *self.plan.excluded))
         currencies = {c.card.currency for c in candidates if c.card is not None}
         self._currency = currencies.pop() if len(currencies) == 1 else None
         self._most_tokens = min(c.max_output for c in candidates)

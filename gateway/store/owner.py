@@ -7,14 +7,18 @@ from pathlib import Path
 from gateway.errors import ConfigurationError
 
 
-def take(data: Path) -> None:
-    """Claim a data folder until this process ends.
+def take(data: Path) -> int:
+    """Claim a data folder, made if there is none, until this process ends.
+
+    Returns:
+        The descriptor that the claim hangs on. A process that inherits it holds the claim as well.
 
     Raises:
         ConfigurationError: another process has it, or the folder cannot be written.
     """
     path = data / "owner.lock"
     try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as fault:
         raise ConfigurationError([f"{path}: {fault.strerror}"]) from fault
@@ -30,3 +34,4 @@ def take(data: Path) -> None:
                 )
             ]
         ) from None
+    return descriptor

@@ -1,7 +1,7 @@
 """Bringing a database's schema to a revision of the `migrations` package.
 
-Each call runs in one transaction: it happens as a whole or not at all, and on SQLite one process
-at a time, so that several may start at once. (SQLite undoes DDL too, if BEGIN is sent before it.)
+Each call runs in one transaction: it happens as a whole or not at all, and one process at a time, so
+that several may start at once. (SQLite undoes DDL too, if BEGIN is sent before it.)
 """
 
 from collections.abc import Iterator
@@ -14,10 +14,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, func, make_url, select, text
 
 from gateway.errors import ConfigurationError
-from gateway.store.database import Database
+from gateway.store.database import Database, kind
+
+_LOCK = 0x7464_6D67  # any number that nobody else locks
+# How long a replica waits for another's migration; and how long a migration waits for requests that use
+# a table. Whoever comes after it waits behind it, so that is short: rather begin again.
+_WAIT_FOR_OTHERS = "5min"
+_WAIT_FOR_TABLES = "10s"
 
 
 async def upgrade(url: str, revision: str = "head") -> None:
@@ -85,9 +91,13 @@ async def _migrate(url: str, revision: str, *, down: bool) -> None:
     # Rebuilding a table drops the old one. With foreign keys on, that deletes the rows that refer
     # to it, and inside a transaction they cannot be turned off (both measured with SQLite 3.40,
     # November 2026). So they are off from the start, and checked at the end.
-    db = Database(url, foreign_keys=False)
+    db = Database(url, foreign_keys=False, command_timeout=None)
     try:
         async with db.transaction() as connection:
+            if db.dialect == "postgresql":
+                await connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))
+                await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+                await connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_TABLES}'"))
             await connection.run_sync(_run, revision, down)
             if db.dialect == "sqlite":
                 broken = (await connection.execute(text("PRAGMA foreign_key_check"))).all()
@@ -114,8 +124,7 @@ def _run(connection: Connection, revision: str, down: bool) -> None:  # noqa: FB
 
 
 def _exists(url: str) -> bool:
-    parsed = make_url(url)
-    return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
+    return kind(url) != "sqlite" or Path(make_url(url).database or "").exists()
 
 
 def _current(connection: Connection) -> str | None:

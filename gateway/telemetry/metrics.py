@@ -21,6 +21,7 @@ MALFORMED = "tidegate_malformed_events_total"
 NO_USAGE = "tidegate_replies_without_usage_total"
 TOOL_CALLS = "tidegate_tool_calls_total"
 TOOL_FAULTS = "tidegate_tool_call_faults_total"
+RATE_LIMITED = "tidegate_rate_limited_total"
 IN_FLIGHT = "tidegate_inflight_requests"
 UPSTREAM_CONNECTIONS = "tidegate_upstream_connections"
 JOURNAL_HEALTHY = "tidegate_journal_healthy"
@@ -29,9 +30,18 @@ DATA_POLICY_DAYS = "tidegate_data_policy_days_left"
 LEDGER_QUEUE = "tidegate_ledger_queue_depth"
 HOLDS = "tidegate_budget_holds"
 ENDPOINT_SET_ASIDE = "tidegate_endpoint_set_aside"
+STATE_UP = "tidegate_state_up"
+STATE_EPOCHS = "tidegate_state_epoch_changes_total"
+STATE_LEASES = "tidegate_state_leases"
+STATE_QUEUED = "tidegate_state_queued_settlements"
+STATE_ESTIMATED = "tidegate_state_estimated_holds_total"
+RELOAD_FAILED = "tidegate_config_reload_failed"
+WORKERS = "tidegate_workers"
+WORKER_RESTARTS = "tidegate_worker_restarts_total"
 
 Labels = tuple[tuple[str, str], ...]
 Sample = tuple[str, Labels, float]
+Written = tuple[str, Labels, str]  # with its value as it is shown: sums of money stay exact
 
 # Name to (type, help). Sum and count of one summary share a family.
 FAMILIES: dict[str, tuple[str, str]] = {
@@ -51,15 +61,30 @@ FAMILIES: dict[str, tuple[str, str]] = {
     NO_USAGE: ("counter", "Good replies that stated no usage; their tokens were estimated."),
     TOOL_CALLS: ("counter", "Tool calls in answers, by provider and model."),
     TOOL_FAULTS: ("counter", "Tool calls that were at fault, by provider, model and fault."),
+    RATE_LIMITED: ("counter", "Requests that a limit refused, by whose limit it is and of what."),
     IN_FLIGHT: ("gauge", "Inference requests under way."),
     UPSTREAM_CONNECTIONS: ("gauge", "Connections to upstreams, by origin and state."),
     JOURNAL_HEALTHY: ("gauge", "1 while the journal can be written."),
     LEDGER_QUEUE: ("gauge", "Settled requests that are not in the database yet."),
     HOLDS: ("gauge", "Reservations that are held now."),
+    STATE_UP: (
+        "gauge",
+        "1 while this process reaches the shared counters and they know all it holds.",
+    ),
+    STATE_EPOCHS: ("counter", "Times that the shared counters were found emptied or replaced."),
+    STATE_LEASES: ("gauge", "Budgets of which this process has leased a part."),
+    STATE_QUEUED: ("gauge", "Settlements that the shared counters have not been told of."),
+    STATE_ESTIMATED: ("counter", "Holds of dead processes that were booked in full, as estimates."),
     ENDPOINT_SET_ASIDE: (
         "gauge",
         "Endpoints that are tried last: failed lately, or at a limit of their account.",
     ),
+    RELOAD_FAILED: (
+        "gauge",
+        "1 while the settings file is not good, so that earlier ones are served.",
+    ),
+    WORKERS: ("gauge", "Processes that serve."),
+    WORKER_RESTARTS: ("counter", "Processes that were started again after they had died."),
     DATA_POLICY_DAYS: (
         "gauge",
         "Days for which evidence of what an endpoint does with data holds.",
@@ -137,7 +162,7 @@ class Metrics:
         """Have gauges read whenever somebody asks."""
         self._collectors.append(collector)
 
-    def _settled(self) -> Iterator[tuple[str, Labels, str]]:
+    def _settled(self) -> Iterator[Written]:
         requests = 0
         for (api, status, result), count in self._requests.items():
             requests += count
@@ -169,29 +194,40 @@ class Metrics:
         for (name, currency), pico in money.items():
             yield name, (("currency", currency),), f"{pico // _PICO}.{pico % _PICO:012d}"
 
-    def render(self) -> str:
-        """Prometheus' text exposition format 0.0.4."""
-        samples: list[tuple[str, Labels, str]] = [
+    def samples(self) -> list[Written]:
+        """Every sample of now."""
+        samples: list[Written] = [
             (name, labels, str(amount)) for (name, labels), amount in self._counts.items()
         ]
         samples += self._settled()
         samples.append((IN_FLIGHT, (), str(self.in_flight)))
         for collector in self._collectors:
             samples += [(name, labels, f"{value:.15g}") for name, labels, value in collector()]
-        samples.sort()
-        lines: list[str] = []
-        family = None
-        for name, labels, value in samples:
-            base = name
-            if base not in FAMILIES:
-                base = name.removesuffix("_sum").removesuffix("_count")
-            if base != family:
-                family = base
-                kind, text = FAMILIES[base]
-                lines += [f"# HELP {base} {text}", f"# TYPE {base} {kind}"]
-            shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
-            lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
-        return "\n".join(lines) + "\n"
+        return samples
+
+    def render(self) -> str:
+        """Prometheus' text exposition format 0.0.4."""
+        return rendered(self.samples())
+
+
+def rendered(samples: Iterable[Written]) -> str:
+    """Samples in Prometheus' text exposition format 0.0.4."""
+    lines: list[str] = []
+    family = None
+    for name, labels, value in sorted(samples):
+        base = family_of(name)
+        if base != family:
+            family = base
+            kind, text = FAMILIES[base]
+            lines += [f"# HELP {base} {text}", f"# TYPE {base} {kind}"]
+        shown = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
+        lines.append(f"{name}{{{shown}}} {value}" if shown else f"{name} {value}")
+    return "\n".join(lines) + "\n"
+
+
+def family_of(name: str) -> str:
+    """The family that a sample belongs to."""
+    return name if name in FAMILIES else name.removesuffix("_sum").removesuffix("_count")
 
 
 def _escaped(text: str) -> str:

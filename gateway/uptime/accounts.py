@@ -22,12 +22,16 @@ class AccountLoad:
     __slots__ = ("_concurrency", "_requests", "_sent", "_tokens", "_under_way", "_used")
 
     def __init__(self, limits: LimitsSettings) -> None:
-        self._concurrency = limits.concurrency or _NO_LIMIT
-        self._requests = limits.requests_per_minute or _NO_LIMIT
-        self._tokens = limits.tokens_per_minute or _NO_LIMIT
+        self.grant(limits)
         self._under_way = 0
         self._used = 0  # tokens in the window
         self._sent: deque[tuple[float, int]] = deque()  # when, and how many tokens
+
+    def grant(self, limits: LimitsSettings) -> None:
+        """Set the limits; what was counted stays."""
+        self._concurrency = limits.concurrency or _NO_LIMIT
+        self._requests = limits.requests_per_minute or _NO_LIMIT
+        self._tokens = limits.tokens_per_minute or _NO_LIMIT
 
     def wait(self, now: float, tokens: int = 1) -> float:
         """Seconds until a request may be sent; 0: now.
@@ -96,7 +100,17 @@ class AccountLoad:
         return self._sent[-1][0]
 
 
-def loads_of(limits: Mapping[str, LimitsSettings]) -> dict[str, AccountLoad]:
-    """What counts the requests of those accounts that have limits."""
+def loads_of(
+    limits: Mapping[str, LimitsSettings], earlier: Mapping[str, AccountLoad] | None = None
+) -> dict[str, AccountLoad]:
+    """What counts the requests of those accounts that have limits.
+
+    What `earlier` counted of an account goes on counting, against the limits that it has now.
+    """
     none = LimitsSettings()
-    return {name: AccountLoad(granted) for name, granted in limits.items() if granted != none}
+    found: dict[str, AccountLoad] = {}
+    for name, granted in limits.items():
+        if granted != none:
+            load = found[name] = (earlier or {}).get(name) or AccountLoad(granted)
+            load.grant(granted)
+    return found

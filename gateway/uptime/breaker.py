@@ -4,7 +4,7 @@ What a failure speaks of is set aside: an endpoint, or, where our money, our key
 every endpoint of the account.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from math import inf
 
 from msgspec import Struct
@@ -12,7 +12,8 @@ from msgspec import Struct
 from backends import BackendError, Blame
 from backends.errors import Overloaded, RateLimited
 from gateway.clock import Clock
-from gateway.uptime.accounts import AccountLoad
+from gateway.settings_accounts import LimitsSettings
+from gateway.uptime.accounts import AccountLoad, loads_of
 from gateway.values import EndpointHealth
 
 THRESHOLD = 3  # failures in a row, the provider's or our account's, before an endpoint is set aside
@@ -136,6 +137,18 @@ class Breaker:
             record.paused_at = self._clock.monotonic()
             until = record.paused_at + pause
             record.health = EndpointHealth(open_until=max(until, record.health.open_until))
+
+    def change(self, limits: Mapping[str, LimitsSettings], endpoints: Collection[str]) -> None:
+        """Go on with other accounts and endpoints; of those that stay, what is known stays.
+
+        Args:
+            limits: of every account.
+            endpoints: the ids of all endpoints.
+        """
+        self.loads = loads_of(limits, self.loads)
+        self._records = {name: one for name, one in self._records.items() if name in endpoints}
+        self._accounts = {name: one for name, one in self._accounts.items() if name in limits}
+        self._empty = {name: one for name, one in self._empty.items() if name in limits}
 
     def note_money(self, account: str, *, left: bool) -> None:
         """What the provider says of an account's balance: without any it is set aside until it has."""

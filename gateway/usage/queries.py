@@ -1,16 +1,29 @@
 """Reading the ledger."""
 
-from collections.abc import Collection
+import json
+from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, func, literal_column, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.store.database import Database
+from gateway.store.tables.accounts import api_keys, budgets, teams
 from gateway.store.tables.usage import generations, journal_files, ledger_entries
 from gateway.values import AttemptRecord, Basis, Outcome, Result
 from pricing import Money, Quantities
 
-_SCOPES = {"key": ledger_entries.c.key_id, "team": ledger_entries.c.team_id}
+# Of members and organisations by their keys and teams: those have the indexes.
+_SCOPES: dict[str, Callable[[str], ColumnElement[bool]]] = {
+    "key": lambda owner: ledger_entries.c.key_id == owner,
+    "team": lambda owner: ledger_entries.c.team_id == owner,
+    "member": lambda owner: ledger_entries.c.key_id.in_(
+        select(api_keys.c.id).where(api_keys.c.member_id == owner)
+    ),
+    "organisation": lambda owner: ledger_entries.c.team_id.in_(
+        select(teams.c.id).where(teams.c.organisation_id == owner)
+    ),
+}
 _SPLIT = 10**9
 _IDS_AT_ONCE = 500  # SQLite takes 32,766 parameters, PostgreSQL's protocol as many; far below both
 
@@ -47,15 +60,24 @@ async def generation(
     return _outcome(row, tuple(_attempt(entry) for entry in entries))
 
 
-async def spent(database: Database, scope: str, scope_id: str, since_ms: int, currency: str) -> int:
-    """What a key or a team was charged for requests admitted since a time, in picos; exact.
+async def spent(
+    database: Database,
+    scope: str,
+    scope_id: str,
+    since_ms: int,
+    currency: str,
+    *,
+    excluding: Collection[str] = (),
+) -> int:
+    """What somebody was charged for requests admitted since a time, in picos; exact.
 
     Args:
         database: where the ledger is.
-        scope: `key` or `team`.
+        scope: `key`, `team`, `member` (all keys that are that member's now) or `organisation`.
         scope_id: its id.
         since_ms: epoch milliseconds, inclusive: the beginning of a budget's window.
         currency: only charges in this currency count.
+        excluding: generations that do not count; corrections of them do.
 
     Raises:
         KeyError: no such scope.
@@ -73,13 +95,78 @@ async def spent(database: Database, scope: str, scope_id: str, since_ms: int, cu
     )
     query = (
         select(*columns)
-        .where(_SCOPES[scope] == scope_id)
+        .where(_SCOPES[scope](scope_id))
         .where(ledger_entries.c.created_ms >= since_ms)
         .where(ledger_entries.c.charge_currency == currency)
     )
+    if excluding:
+        # One statement and one parameter: two would see two states of the ledger, and thousands of
+        # parameters are more than drivers take.
+        unnested = (
+            "SELECT value FROM json_each(:ids)"
+            if database.dialect == "sqlite"
+            else "SELECT jsonb_array_elements_text(CAST(:ids AS jsonb))"
+        )
+        left_out = text(
+            f"(ledger_entries.corrects IS NOT NULL OR ledger_entries.generation_id NOT IN ({unnested}))"
+        )
+        query = query.where(left_out.bindparams(ids=json.dumps(list(excluding))))
     async with database.reading() as connection:
         quotients, remainders = (await connection.execute(query)).one()
     return int(quotients or 0) * _SPLIT + int(remainders or 0)
+
+
+async def charges(
+    database: Database, generation_ids: Collection[str]
+) -> dict[str, tuple[Money, ...]]:
+    """What was charged for each attempt of those generations that are in the ledger, uncorrected.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    ids = list(generation_ids)
+    found: dict[str, tuple[Money, ...]] = {}
+    entries = ledger_entries.c
+    async with database.reading() as connection:
+        for name in await _known(connection, ids):
+            query = (
+                select(entries.charge_currency, entries.charge_pico)
+                .where(entries.id > f"{name}-", entries.id < f"{name}.")
+                .where(entries.corrects.is_(None))
+            )
+            rows = await connection.execute(query)
+            found[name] = tuple([Money(row.charge_currency, row.charge_pico) for row in rows])
+    return found
+
+
+async def budget_owner(database: Database, budget_id: str) -> tuple[str, str, str] | None:
+    """The scope of a budget, the id of whose it is, and its currency; None: there is no such budget.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    columns = budgets.c
+    query = select(
+        columns.scope,
+        func.coalesce(
+            columns.key_id, columns.team_id, columns.member_id, columns.organisation_id
+        ).label("owner"),
+        columns.currency,
+    ).where(columns.id == budget_id)
+    async with database.reading() as connection:
+        row = (await connection.execute(query)).one_or_none()
+    return None if row is None else (row.scope, row.owner, row.currency)
+
+
+async def keys_of_member(database: Database, member_id: str) -> frozenset[str]:
+    """The keys that are a member's now.
+
+    Raises:
+        Unavailable: the database cannot be reached.
+    """
+    query = select(api_keys.c.id).where(api_keys.c.member_id == member_id)
+    async with database.reading() as connection:
+        return frozenset((await connection.execute(query)).scalars())
 
 
 async def shipped_offsets(database: Database, names: Collection[str]) -> dict[str, int]:
@@ -102,14 +189,17 @@ async def known_generations(database: Database, generation_ids: Collection[str])
     Raises:
         Unavailable: the database cannot be reached.
     """
-    ids = list(generation_ids)
-    known: set[str] = set()
     async with database.reading() as connection:
-        for start in range(0, len(ids), _IDS_AT_ONCE):
-            query = select(generations.c.id).where(
-                generations.c.id.in_(ids[start : start + _IDS_AT_ONCE])
-            )
-            known.update((await connection.execute(query)).scalars())
+        return await _known(connection, list(generation_ids))
+
+
+async def _known(connection: AsyncConnection, ids: list[str]) -> set[str]:
+    known: set[str] = set()
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        query = select(generations.c.id).where(
+            generations.c.id.in_(ids[start : start + _IDS_AT_ONCE])
+        )
+        known.update((await connection.execute(query)).scalars())
     return known
 
 

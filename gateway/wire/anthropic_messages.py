@@ -33,6 +33,7 @@ from gateway.wire.request import (
     decode_fields,
     in_range,
     model_name,
+    preset_name,
     refuse_unsupported,
     require_messages,
     unreadable,
@@ -153,6 +154,7 @@ def parse(body: bytes | bytearray) -> ChatRequest:
     reading.output_config()
     mode = reading.mode(model)
     wanted = preferences.preferences_of(theirs)
+    preset = preset_name(theirs.pop("preset", None))
     reading.terms()
     reading.rest()
     fields = reading.neutral
@@ -172,6 +174,7 @@ def parse(body: bytes | bytearray) -> ChatRequest:
         dropped=(*prompt.dropped, *reading.dropped),
         mode=mode,
         preferences=wanted,
+        preset=preset,
     )
 
 

@@ -76,6 +76,8 @@ def error_headers(error: GatewayError) -> dict[str, str]:
     headers = {"content-type": "application/json"}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, round(error.retry_after + 0.499)))
+    if error.should_retry is not None:  # OpenAI's and Anthropic's SDKs obey it
+        headers["x-should-retry"] = "true" if error.should_retry else "false"
     return headers
 
 

@@ -20,6 +20,7 @@ from gateway.wire.request import (
     decoded,
     in_range,
     model_name,
+    preset_name,
     refuse_unsupported,
     require_messages,
     unreadable,
@@ -28,7 +29,7 @@ from gateway.wire.web_search import BUILTIN, MOST_SEARCHES, NAME
 
 _MAX_CHOICES = 16
 # Fields that few requests have: one look tells whether any of them is there.
-_SPECIAL = frozenset(UNSUPPORTED) | modes.FIELDS | preferences.FIELDS
+_SPECIAL = frozenset(UNSUPPORTED) | {"preset"} | modes.FIELDS | preferences.FIELDS
 _EXAMPLE = '{"model": "…", "messages": [{"role": "user", "content": "…"}]}'
 
 
@@ -83,11 +84,13 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
     require_messages(get("messages"))
     mode, wanted = UNASKED, NO_PREFERENCES
     dropped: tuple[str, ...] = ()
+    preset = None
     if not fields.keys().isdisjoint(_SPECIAL) or modes.has_suffix(model):
         refuse_unsupported(fields, UNSUPPORTED)
         mode, dropped = modes.mode_of(fields, model)
         wanted = preferences.preferences_of(fields)
         fields.pop("providerOptions", None)
+        preset = preset_name(fields.pop("preset", None))
     tier = get("service_tier")
     if tier is not None and decoded(_TIER, "service_tier", tier, "a string") not in (
         None,
@@ -131,6 +134,7 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
         mode=mode,
         preferences=wanted,
         searches=searches,
+        preset=preset,
     )
 
 

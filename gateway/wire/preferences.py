@@ -76,6 +76,50 @@ def preferences_of(fields: Mapping[str, Raw]) -> Preferences:
     return NO_PREFERENCES if found == NO_PREFERENCES else found
 
 
+def tightened(wide: Preferences, near: Preferences) -> Preferences:
+    """What both ask for together: neither can take anything of the other back.
+
+    Slugs that may be asked are those of both; `novita` and `novita/fp8` make `novita/fp8`.
+    """
+    if wide is NO_PREFERENCES or near is NO_PREFERENCES:
+        return near if wide is NO_PREFERENCES else wide
+    return Preferences(
+        require_parameters=wide.require_parameters or near.require_parameters,
+        zdr=wide.zdr or near.zdr,
+        no_training=wide.no_training or near.no_training,
+        only=_both(wide.only, near.only),
+        ignore=tuple(dict.fromkeys((*wide.ignore, *near.ignore))),
+        max_price=_lowest(wide.max_price, near.max_price),
+        fallbacks=wide.fallbacks and near.fallbacks,
+    )
+
+
+def _both(wide: tuple[str, ...] | None, near: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    if wide is None or near is None:
+        return near if wide is None else wide
+    found = [one for one in near if any(_within(one, other) for other in wide)]
+    found += [one for one in wide if any(_within(one, other) for other in near)]
+    return tuple(dict.fromkeys(found))
+
+
+def _within(slug: str, other: str) -> bool:
+    return slug == other or slug.startswith(f"{other}/")
+
+
+def _lowest(wide: MaxPrice | None, near: MaxPrice | None) -> MaxPrice | None:
+    if wide is None or near is None:
+        return near if wide is None else wide
+
+    def least(one: int | None, other: int | None) -> int | None:
+        return min((price for price in (one, other) if price is not None), default=None)
+
+    return MaxPrice(
+        prompt=least(wide.prompt, near.prompt),
+        completion=least(wide.completion, near.completion),
+        request=least(wide.request, near.request),
+    )
+
+
 def _read_vercel(options: Raw, path: str, said: dict[str, Any]) -> None:
     """Add what is said by the names of Vercel's AI Gateway: it can only tighten what was said."""
     for name, raw in _members(options, path):

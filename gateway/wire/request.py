@@ -35,7 +35,6 @@ UNSUPPORTED = {
     "route": "'route' is not supported yet; remove it",
     "plugins": "plugins are not supported; remove 'plugins'",
     "transforms": "transforms are not supported; remove 'transforms'",
-    "preset": "presets are not supported yet; remove 'preset'",
     "web_search_options": "web search is not supported yet; remove 'web_search_options'",
     "audio": "audio output is not offered by these models; remove 'audio'",
     "functions": "'functions' is OpenAI's retired form; send 'tools' instead",
@@ -51,7 +50,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     """A chat request as far as decisions need it.
 
     Attributes:
-        model: the name the caller asked for.
+        model: the name the caller asked for; "" if it named none.
         stream: whether the answer is to be streamed.
         include_usage: whether a stream ends with usage.
         max_tokens: output cap per choice, None if the caller gave none.
@@ -65,6 +64,7 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
         mode: how much the model is to think.
         preferences: what is asked of the endpoints.
         searches: web searches that each answer may call; 0 where the tool is not declared.
+        preset: what `preset` names: parts that the request leaves unsaid.
     """
 
     model: str
@@ -81,6 +81,26 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
     mode: Mode = UNASKED
     preferences: Preferences = NO_PREFERENCES
     searches: int = 0
+    preset: str | None = None
+
+    @property
+    def end_user(self) -> bytes | None:
+        """Whom the caller says that it asks for, as UTF-8; None where it does not say.
+
+        `user`, or OpenAI's newer `safety_identifier`; Anthropic's `metadata.user_id` has become `user`.
+        Both go on to the provider as they came.
+        """
+        for name in ("user", "safety_identifier"):
+            raw = self.fields.get(name)
+            if raw is None:
+                continue
+            try:
+                said = _decode_name(raw)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                said = "" if raw == b"null" else bytes(raw).decode("utf-8", "replace")
+            if said:
+                return str(said).encode("utf-8", "replace")
+        return None
 
     @property
     def may_refer_to_searches(self) -> bool:
@@ -142,18 +162,41 @@ def refuse_unsupported(fields: Mapping[str, Raw], refused: Mapping[str, str]) ->
             raise InvalidRequest(refused[name], param=name, code="unsupported_parameter")
 
 
-def model_name(raw: Raw | None) -> str:
-    """The model that is asked for.
+def missing_model() -> InvalidRequest:
+    """What to tell the sender of a request without a model, where none is set for it."""
+    return InvalidRequest(
+        "'model' is missing: name one of the models that GET /v1/models lists",
+        param="model",
+        code="missing_field",
+    )
+
+
+def preset_name(raw: Raw | None) -> str | None:
+    """The preset that the field `preset` names, if there is one.
 
     Raises:
-        InvalidRequest: there is none, or it cannot be a name.
+        InvalidRequest: it cannot be a name.
+    """
+    if raw is None or bytes(raw) in _NOTHING:
+        return None
+    slug = str(decoded(_decode_name, "preset", raw, "a string"))
+    if not 0 < len(slug) <= _MAX_NAME:
+        raise InvalidRequest(
+            f"'preset' must be a name of 1 to {_MAX_NAME} characters",
+            param="preset",
+            code="invalid_value",
+        )
+    return slug.removeprefix("@preset/")
+
+
+def model_name(raw: Raw | None) -> str:
+    """The model that is asked for; "" if none is.
+
+    Raises:
+        InvalidRequest: it cannot be a name.
     """
     if raw is None:
-        raise InvalidRequest(
-            "'model' is missing: name one of the models that GET /v1/models lists",
-            param="model",
-            code="missing_field",
-        )
+        return ""
     model = decoded(_decode_name, "model", raw, "a string")
     if not model or len(model) > _MAX_NAME or not model.isprintable():
         raise InvalidRequest(

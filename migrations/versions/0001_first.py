@@ -46,7 +46,7 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("pepper_check", sa.String(length=32), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
-        sa.CheckConstraint("only = 1", name=op.f("ck_installation_one_row")),
+        sa.CheckConstraint('"only" = 1', name=op.f("ck_installation_one_row")),
         sa.PrimaryKeyConstraint("only", name=op.f("pk_installation")),
     )
     op.create_table(

@@ -14,7 +14,10 @@ from gateway.cli import main
 from gateway.settings import load
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = sorted((ROOT / "examples/config").glob("*.yaml"))
+# All but the one that is of accounts, not of settings: `tests/integration/test_applying.py` applies it.
+EXAMPLES = sorted(
+    set((ROOT / "examples/config").glob("*.yaml")) - {ROOT / "examples/config/teams.yaml"}
+)
 VARIABLES = {
     "MOONSHOT_API_KEY": "sk-example",
     "NOVITA_API_KEY": "sk_example",

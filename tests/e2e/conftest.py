@@ -6,8 +6,25 @@ from collections.abc import Iterator
 import pytest
 
 from tests.environments import Unbuilt
+from tests.fakes.forms import ONE, Many
+from tests.fakes.gateway_process import GatewayProcess
 from tests.fakes.kinds import KindsStage
 from tests.fakes.stage import GatewayStage, Stage
+from tests.servers.postgres_server import PostgresServer
+from tests.servers.redis_server import RedisServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def form(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The form in which the gateways of this run are: `--form one` or `--form many`."""
+    name: str = request.config.getoption("--form")
+    if name == ONE.name:
+        yield name
+        return
+    with PostgresServer() as postgres, RedisServer() as redis:
+        GatewayProcess.usual = Many(postgres, redis)
+        yield name
+        GatewayProcess.usual = ONE
 
 
 @pytest.fixture(scope="session")

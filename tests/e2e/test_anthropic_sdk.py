@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import re
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -364,19 +363,16 @@ def test_counting_tokens_ahead_is_refused_in_words(stage: Stage, connect: Connec
 # Money
 
 
-def entry(stage: Stage, identity: str) -> sqlite3.Row:
+def entry(stage: Stage, identity: str) -> dict[str, Any]:
     """Generation and ledger entry, once they were shipped."""
     query = (
         "SELECT g.api, e.charge_pico, e.basis, e.fresh_input, e.output FROM generations g"
-        " JOIN ledger_entries e ON e.generation_id = g.id WHERE g.id = ?"
+        " JOIN ledger_entries e ON e.generation_id = g.id WHERE g.id = :identity"
     )
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        with stage.ledger() as db:
-            rows = db.execute(query, (identity,)).fetchall()
-        if rows:
+        if rows := stage.read(query, identity=identity):
             (row,) = rows
-            assert isinstance(row, sqlite3.Row)
             return row
         time.sleep(0.02)
     raise AssertionError(f"{identity} never came to the ledger")
@@ -389,7 +385,7 @@ def test_the_same_answer_costs_the_same_in_both_dialects(stage: Stage, stream: b
     first, second = entry(stage, openai.generation), entry(stage, other.generation)
     assert (first["api"], second["api"]) == ("chat.completions", "messages")
     assert int(first["charge_pico"]) > 0
-    assert tuple(first)[1:] == tuple(second)[1:]
+    assert {**first, "api": ""} == {**second, "api": ""}
 
 
 async def test_a_caller_who_leaves_in_mid_stream_pays_what_it_got(stage: Stage) -> None:

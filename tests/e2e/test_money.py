@@ -83,13 +83,10 @@ def wait_for_row(stage: Stage, identity: str) -> dict[str, Any]:
     """The ledger entry of a generation with one attempt, once it was shipped."""
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        with stage.ledger() as db:
-            rows = db.execute(
-                "SELECT * FROM ledger_entries WHERE generation_id = ?", (identity,)
-            ).fetchall()
-        if rows:
+        query = "SELECT * FROM ledger_entries WHERE generation_id = :identity"
+        if rows := stage.read(query, identity=identity):
             (row,) = rows
-            return dict(row)
+            return row
         time.sleep(0.02)
     raise AssertionError(f"{identity} never came to the ledger")
 
@@ -152,10 +149,8 @@ async def test_a_caller_who_leaves_before_the_first_token_pays_nothing(stage: St
     await asyncio.to_thread(stage.loop.run, stage.novita.cancelled.wait(cancelled + 1))
     async with asyncio.timeout(5):
         while True:
-            with stage.ledger() as db:
-                query = "SELECT id, result FROM generations WHERE request_id = 'leaver-1'"
-                rows = db.execute(query).fetchall()
-            if rows:
+            query = "SELECT id, result FROM generations WHERE request_id = 'leaver-1'"
+            if rows := stage.read(query):
                 break
             await asyncio.sleep(0.02)
     assert [row["result"] for row in rows] == ["cancelled"]
@@ -200,7 +195,9 @@ def test_requests_that_race_never_overspend_a_budget(stage: Stage) -> None:
             served += good
     assert not good
     told = [answer.document["usage"]["cost"] for answer in served]
-    assert Decimal("0.0080") - Decimal("0.0026") < sum(told) <= Decimal("0.0080")
+    # Of what is left over, each of several processes may have leased a hundredth of the budget.
+    leased = 3 * Decimal("0.0080") / 100
+    assert Decimal("0.0080") - Decimal("0.0026") - leased < sum(told) <= Decimal("0.0080")
     assert told == [stage.generation(a.generation, key=key)["total_cost"] for a in served]
 
 

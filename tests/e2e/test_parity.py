@@ -70,11 +70,11 @@ def told(answer: Response, *, anthropic: bool, stream: bool) -> Any:
 
 def booked(kinds: KindsStage, identities: list[str]) -> list[tuple[Any, ...]]:
     """What stands in the ledger of some generations, once all of it was shipped."""
-    query = BOOKED.format(",".join("?" * len(identities)))
+    wanted = {f"g{at}": identity for at, identity in enumerate(identities)}
+    query = BOOKED.format(",".join(f":{name}" for name in wanted))
     until = time.monotonic() + 10
     while time.monotonic() < until:
-        with kinds.ledger() as db:
-            rows = {row[0]: tuple(row)[1:] for row in db.execute(query, identities)}
+        rows = {row.pop("id"): tuple(row.values()) for row in kinds.read(query, **wanted)}
         if len(rows) == len(identities):
             return [rows[identity] for identity in identities]
         time.sleep(0.02)

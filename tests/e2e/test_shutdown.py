@@ -102,3 +102,25 @@ async def test_what_takes_too_long_is_told_when_the_time_to_drain_is_over(
         assert seen["result"] == "aborted"
         assert seen["total_cost"] > 0
         assert await gateway.stop() == 0
+
+
+async def test_load_balancers_are_told_before_a_connection_is_refused(
+    tmp_path: Path, upstream: SandboxServer
+) -> None:
+    async with GatewayProcess(tmp_path, settings(upstream, drain_delay=1.0)) as gateway:
+        key = await gateway.first_key()
+        await gateway.start()
+        async with connect(gateway.port) as wire:
+            await wire.send(b"GET /readyz HTTP/1.1\r\nHost: g\r\n\r\n")
+            assert (await wire.answer()).status == 200
+            gateway.terminate()
+            while True:
+                await wire.send(b"GET /readyz HTTP/1.1\r\nHost: g\r\n\r\n")
+                ready = await wire.answer()
+                if ready.status != 200:
+                    break
+            assert (ready.status, ready.body) == (503, b"the gateway is shutting down\n")
+        async with connect(gateway.port) as late:  # and is still served
+            await send(late, key, "late", stream=False)
+            assert (await late.answer()).status == 200
+        assert await gateway.ended() == 0

@@ -15,9 +15,9 @@ from gateway.api.edge import Edge, EdgeProtocol
 from gateway.api.routes import application
 from gateway.clock import SystemClock
 from gateway.errors import GatewayError
+from gateway.exchange import Exchange
 from gateway.ids import IdSource
 from gateway.settings import ServerSettings
-from gateway.values import Exchange
 from gateway.wire.errors import error_body, error_header_lines
 
 _TEXT = b"content-type: text/plain\r\n"

@@ -13,19 +13,21 @@ from typing_extensions import override
 
 from backends import Backend, BackendError, Call, Endpoint, Event, Reply
 from backends.base import Take
+from gateway.clock import Clock
 from gateway.errors import GatewayError, Unauthenticated
+from gateway.exchange import Exchange, Head
 from gateway.flow.dialects import OPENAI, Dialect
 from gateway.flow.run import ChatFlow
 from gateway.ids import IdSource
 from gateway.services import Services
 from gateway.settings import check
-from gateway.store.state import Refusal
+from gateway.store.state import Admitted, Decision
 from gateway.store.state.memory import MemoryState
 from gateway.telemetry.metrics import Metrics
 from gateway.uptime.breaker import Breaker
 from gateway.usage import lines
 from gateway.usage.recent import Recent
-from gateway.values import Candidate, Exchange, Head, Outcome, Principal, Reservation
+from gateway.values import Candidate, Outcome, Principal, Reservation
 from gateway.wire.tool_checks import ToolChecker
 from tests import builders
 from tests.fakes.clock import HandClock
@@ -274,24 +276,28 @@ class FakeJournal:
 class LoggedState(MemoryState):
     """Counters that note when they are moved."""
 
-    def __init__(self, log: Log) -> None:
-        super().__init__()
+    def __init__(self, log: Log, clock: Clock) -> None:
+        super().__init__(clock)
         self._log = log
         self.reservations: list[Reservation] = []
         self.charges: list[int] = []
+        self.tokens: list[int | None] = []
 
     @override
-    async def admit(self, reservation: Reservation) -> Refusal | None:
-        refusal = await super().admit(reservation)
-        self._log.append("admit" if refusal is None else "refuse")
+    async def admit(self, reservation: Reservation) -> Decision:
+        decision = await super().admit(reservation)
+        self._log.append("admit" if isinstance(decision, Admitted) else "refuse")
         self.reservations.append(reservation)
-        return refusal
+        return decision
 
     @override
-    async def settle(self, reservation_id: str, charge_nano: int) -> None:
+    async def settle(
+        self, reservation_id: str, charge_nano: int, tokens: int | None = None
+    ) -> None:
         self._log.append("settle")
         self.charges.append(charge_nano)
-        await super().settle(reservation_id, charge_nano)
+        self.tokens.append(tokens)
+        await super().settle(reservation_id, charge_nano, tokens)
 
     def spent(self, bucket: str) -> tuple[int, int]:
         """Nano-units spent and held."""
@@ -332,7 +338,7 @@ class Rig:
         self.clock = HandClock()
         self.backend = ScriptedBackend(self.clock, self.log)
         self.journal = FakeJournal(self.log)
-        self.state = LoggedState(self.log)
+        self.state = LoggedState(self.log, self.clock)
         self.metrics = Metrics()
         self.breaker = Breaker(self.clock)
         self.recent = Recent()

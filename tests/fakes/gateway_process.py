@@ -8,13 +8,17 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import yaml
 
 from gateway import app
-from gateway.accounts.opening import database_url, make_folder
+from gateway.accounts.opening import Installation, make_folder
+from gateway.settings import load_whereabouts
 from gateway.store import schema
+from tests.fakes import forms
+from tests.fakes.forms import Form
+from tests.servers.watched import children
 
 PROGRAM = Path(sys.executable).with_name("tidegate")
 _READY = re.compile(r"listening on http://([\d.]+):(\d+)")
@@ -30,21 +34,30 @@ class GatewayProcess:
         folder: where its settings file and its data folder are made.
         settings: sections of the settings, without `data` and the address.
         source: a checkout whose code runs, instead of what is installed.
+        form: where it keeps what it knows, and in how many processes it runs.
 
     Attributes:
+        usual: the form of whoever is given none: tests need not know in which one they run.
         host, port: where it listens; a free port at each start.
         log: the lines of stderr of the process that was started last.
     """
 
     host = "127.0.0.1"
+    usual: ClassVar[Form] = forms.ONE
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any], source: Path | None = None
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        source: Path | None = None,
+        *,
+        form: Form | None = None,
     ) -> None:
         self.data = folder / "data"
+        self._place = (form or self.usual).place()
         self.port = 0
         self.log: list[str] = []
-        self._config = folder / "tidegate.yaml"
+        self.config = folder / "tidegate.yaml"
         self._source = source
         self.configure(settings)
         self._process: asyncio.subprocess.Process | None = None
@@ -52,9 +65,11 @@ class GatewayProcess:
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Write the settings that the next start reads."""
-        server = {"host": self.host, "port": 0, **settings.get("server", {})}
-        tree = {**settings, "data": str(self.data), "server": server}
-        self._config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+        tree = {**settings, "data": str(self.data)}
+        for name, section in self._place.items():
+            tree[name] = {**section, **settings.get(name, {})}
+        tree["server"] = {"host": self.host, "port": 0, **tree.get("server", {})}
+        self.config.write_text(yaml.safe_dump(tree), encoding="utf-8")
 
     @property
     def pid(self) -> int:
@@ -65,10 +80,23 @@ class GatewayProcess:
     def journal(self) -> Path:
         return self.data / "journal"
 
+    @property
+    def installation(self) -> Installation:
+        """Where its database is."""
+        return Installation.of(load_whereabouts(self.config, {}))
+
+    def read(self, query: str, **values: object) -> list[dict[str, Any]]:
+        """Rows of its database, read from outside; `:name` in the query stands for a value."""
+        return forms.read(self.installation, query, **values)
+
+    def write(self, statement: str, **values: object) -> int:
+        """Change its database from outside; how many rows changed."""
+        return forms.write(self.installation, statement, **values)
+
     async def administer(self, *words: str) -> str:
         """Run an administrative verb on the data folder; gives what it printed."""
         process = await asyncio.create_subprocess_exec(
-            *(str(PROGRAM), *words, "--data", str(self.data)),
+            *(str(PROGRAM), *words, "--config", str(self.config)),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -79,8 +107,8 @@ class GatewayProcess:
     async def first_key(self) -> str:
         """Make the data folder and the key that is in it from the beginning."""
         make_folder(self.data)
-        await schema.upgrade(database_url(self.data))
-        first = await app.first_account(self.data, with_key=True)
+        await schema.upgrade(self.installation.url)
+        first = await app.first_account(self.installation, with_key=True)
         assert first.key_plaintext is not None
         return first.key_plaintext
 
@@ -88,7 +116,7 @@ class GatewayProcess:
         """Start a process, without waiting for it."""
         self.log = []
         self._process = await asyncio.create_subprocess_exec(
-            *(*self._program, "serve", "--config", self._config),
+            *(*self._program, "serve", "--config", self.config),
             stderr=asyncio.subprocess.PIPE,
             cwd=self._source,
         )
@@ -155,11 +183,19 @@ class GatewayProcess:
         return await self.ended()
 
     def resident_mib(self) -> float:
-        """Resident memory in MiB."""
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise AssertionError("no VmRSS")
+        """Resident memory in MiB; of several processes, that of the largest."""
+        found = (
+            int(line.split()[1]) / 1024
+            for pid in (self.pid, *children(self.pid))
+            for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+            if line.startswith("VmRSS:")
+        )
+        return max(found)
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that it has started."""
+        return children(self.pid)
 
     async def __aenter__(self) -> Self:
         return self

@@ -7,9 +7,8 @@ import asyncio
 import contextlib
 import http.client
 import json
-import sqlite3
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -120,7 +119,7 @@ class GatewayStage:
 
     def administer(self, *words: str) -> str:
         """Run an administrative verb; gives its stdout."""
-        done = CliRunner().invoke(main, [*words, "--data", str(self.gateway.data)])
+        done = CliRunner().invoke(main, [*words, "--config", str(self.gateway.config)])
         assert done.exit_code == 0, done.stderr
         return done.stdout.strip()
 
@@ -175,17 +174,9 @@ class GatewayStage:
         pairs = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
         return {name: float(value) for name, _, value in pairs}
 
-    # the ledger
-
-    @contextlib.contextmanager
-    def ledger(self) -> Iterator[sqlite3.Connection]:
-        """The database, read from outside."""
-        connection = sqlite3.connect(self.gateway.data / "tidegate.db", timeout=10)
-        connection.row_factory = sqlite3.Row
-        try:
-            yield connection
-        finally:
-            connection.close()
+    def read(self, query: str, **values: object) -> list[dict[str, Any]]:
+        """Rows of the gateway's database, read from outside; `:name` stands for a value."""
+        return self.gateway.read(query, **values)
 
 
 class Stage(GatewayStage):

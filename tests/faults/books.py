@@ -5,8 +5,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from gateway.accounts.opening import Installation
 from gateway.usage.lines import Close, Open, Progress, decode
 from gateway.values import Outcome
+from tests.fakes import forms
 
 
 class Entry(Struct, frozen=True):
@@ -20,6 +22,7 @@ class Entry(Struct, frozen=True):
     error_code: str | None
     charge_pico: int
     cost_pico: int
+    key_id: str
 
 
 class Generation(Struct, frozen=True):
@@ -46,29 +49,29 @@ class Ledger(Struct, frozen=True):
         return sum(self.charged(generation) for generation in self.generations)
 
 
-def read_ledger(data: Path) -> Ledger:
-    """Everything that is in the ledger now.
+def read_ledger(where: Path | Installation) -> Ledger:
+    """Everything that is in the ledger of a data folder, or of an installation, now.
 
     Raises:
         AssertionError: an attempt is booked twice.
     """
-    connection = sqlite3.connect(data / "tidegate.db", timeout=30)
-    try:
-        rows = connection.execute("SELECT id, result, status, error_code FROM generations")
-        generations = {row[0]: Generation(*row) for row in rows}
-        columns = "id, generation_id, ordinal, result, basis, error_code, charge_pico, cost_pico"
-        found = connection.execute(f"SELECT {columns} FROM ledger_entries")  # noqa: S608 - names above
-        entries: dict[str, list[Entry]] = {}
-        places: set[tuple[str, int]] = set()
-        for row in found:
-            entry = Entry(*row)
-            place = entry.generation_id, entry.ordinal
-            assert place not in places, f"{entry.id} is booked twice"
-            assert entry.id == f"{entry.generation_id}-{entry.ordinal}"
-            places.add(place)
-            entries.setdefault(entry.generation_id, []).append(entry)
-    finally:
-        connection.close()
+    installation = where if isinstance(where, Installation) else Installation.in_folder(where)
+    found = forms.read(installation, "SELECT id, result, status, error_code FROM generations")
+    generations = {row["id"]: Generation(**row) for row in found}
+    columns = (
+        "id, generation_id, ordinal, result, basis, error_code, charge_pico, cost_pico, key_id"
+    )
+    found = forms.read(installation, f"SELECT {columns} FROM ledger_entries")  # noqa: S608 - names above
+    entries: dict[str, list[Entry]] = {}
+    places: set[tuple[str, int]] = set()
+    for row in found:
+        row |= {name: int(row[name]) for name in ("charge_pico", "cost_pico")}
+        entry = Entry(**row)
+        place = entry.generation_id, entry.ordinal
+        assert place not in places, f"{entry.id} is booked twice"
+        assert entry.id == f"{entry.generation_id}-{entry.ordinal}"
+        places.add(place)
+        entries.setdefault(entry.generation_id, []).append(entry)
     return Ledger(generations, entries)
 
 

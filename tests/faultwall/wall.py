@@ -208,7 +208,7 @@ class Wall:
         self.port: int = listener.getsockname()[1]
         with pytest.MonkeyPatch.context() as patch:
             # What ended is to be in the database before the next look at it, not in half a second.
-            patch.setattr(app, "Shipper", partial(Shipper, interval=0.01))
+            patch.setattr("gateway.app.worker.Shipper", partial(Shipper, interval=0.01))
             await self._serve(app.build(settings), listener)
 
     async def _serve(self, application: Any, listener: socket.socket) -> None:

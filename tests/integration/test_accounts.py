@@ -16,6 +16,8 @@ from sqlalchemy.exc import IntegrityError
 from typing_extensions import override
 
 from gateway.accounts import bootstrap, budgets, keys, opening, organisations, pepper, teams
+from gateway.accounts.office import Office
+from gateway.accounts.principals import find_principal
 from gateway.auth.directory import KeyDirectory
 from gateway.auth.keys import check_form, key_hash
 from gateway.cli.budgets import budgets as budgets_command
@@ -23,13 +25,13 @@ from gateway.cli.keys import keys as keys_command
 from gateway.cli.migrate import migrate as migrate_command
 from gateway.cli.teams import teams as teams_command
 from gateway.clock import Clock, SystemClock
-from gateway.errors import ConfigurationError, InvalidRequest, NotFound, Unauthenticated
+from gateway.errors import ConfigurationError, Conflict, InvalidRequest, NotFound, Unauthenticated
 from gateway.store import schema
 from gateway.store.database import Database
 from gateway.store.tables import accounts as tables
 from gateway.values import BudgetRule, Principal
+from tests.fakes.accounts import OPERATOR, PEPPER, office_of
 
-PEPPER = bytes(range(32))
 NOW_MS = 1_795_000_000_000
 
 
@@ -74,9 +76,9 @@ async def test_the_first_start_makes_one_of_each_and_the_next_none(db: Database)
     assert check_form(first.key_plaintext.encode())
     again = await bootstrap.ensure_first(db, PEPPER, clock=CLOCK)
     assert again == msgspec.structs.replace(first, key_plaintext=None)
-    assert len(await organisations.list_all(db)) == 1
-    assert len(await teams.list_all(db)) == 1
-    assert len(await keys.list_all(db)) == 1
+    assert len(await organisations.list_all(office_of(db), OPERATOR)) == 1
+    assert len(await teams.list_all(office_of(db), OPERATOR)) == 1
+    assert len(await keys.list_all(office_of(db), OPERATOR)) == 1
 
 
 async def test_many_first_starts_at_once_make_one_key(db: Database) -> None:
@@ -84,13 +86,13 @@ async def test_many_first_starts_at_once_make_one_key(db: Database) -> None:
         *(bootstrap.ensure_first(db, PEPPER, clock=CLOCK) for _ in range(5))
     )
     assert len([first for first in firsts if first.key_plaintext is not None]) == 1
-    assert len(await keys.list_all(db)) == 1
+    assert len(await keys.list_all(office_of(db), OPERATOR)) == 1
 
 
 async def test_a_disabled_first_key_is_not_replaced_by_a_restart(db: Database) -> None:
     await _first_team(db)
-    (row,) = await keys.list_all(db)
-    await keys.disable(db, row.id, clock=CLOCK)
+    (row,) = await keys.list_all(office_of(db), OPERATOR)
+    await keys.disable(office_of(db, CLOCK), OPERATOR, row.id)
     assert (await bootstrap.ensure_first(db, PEPPER, clock=CLOCK)).key_plaintext is None
 
 
@@ -99,28 +101,27 @@ async def test_another_pepper_is_refused_before_keys_are_made_with_it(db: Databa
     with pytest.raises(ConfigurationError, match="restore it from the backup"):
         await bootstrap.ensure_first(db, bytes(32), clock=CLOCK)
     with pytest.raises(ConfigurationError, match="restore it from the backup"):
-        await keys.create(db, bytes(32), team=team, clock=CLOCK)
-    assert len(await keys.list_all(db)) == 1
+        await keys.create(Office(db, bytes(32), CLOCK), OPERATOR, team=team)
+    assert len(await keys.list_all(office_of(db), OPERATOR)) == 1
 
 
 async def test_a_key_is_found_by_its_hash_with_all_that_applies_to_it(db: Database) -> None:
     team = await _first_team(db)
     row, plaintext = await keys.create(
-        db,
-        PEPPER,
+        office_of(db, CLOCK),
+        OPERATOR,
         team="default",
         name="ci",
-        clock=CLOCK,
         expires_ms=NOW_MS + 60_000,
         budget=budgets.limit("5.00", "monthly"),
     )
     of_team = await budgets.set_budget(
-        db, "team", team, budgets.limit("100", "daily", "EUR"), clock=CLOCK
+        office_of(db, CLOCK), OPERATOR, "team", team, budgets.limit("100", "daily", "EUR")
     )
-    of_key = await budgets.get_budget(db, "key", row.id)
+    of_key = await budgets.get_budget(office_of(db), OPERATOR, "key", row.id)
     assert of_key is not None
-    (organisation,) = await organisations.list_all(db)
-    found = await keys.find_principal(db, key_hash(PEPPER, plaintext.encode()))
+    (organisation,) = await organisations.list_all(office_of(db), OPERATOR)
+    found = await find_principal(db, key_hash(PEPPER, plaintext.encode()))
     assert found == Principal(
         key_id=row.id,
         key_name="ci",
@@ -131,21 +132,22 @@ async def test_a_key_is_found_by_its_hash_with_all_that_applies_to_it(db: Databa
             BudgetRule(of_key.id, "key", 5 * 10**12, "USD", "monthly"),
             BudgetRule(of_team.id, "team", 100 * 10**12, "EUR", "daily"),
         ),
-        disabled=False,
+        disabled="",
         expires_at=NOW_MS / 1000 + 60,
     )
-    assert await keys.find_principal(db, bytes(32)) is None
+    assert await find_principal(db, bytes(32)) is None
 
 
 async def test_a_key_does_not_get_budgets_of_others(db: Database) -> None:
     await _first_team(db)
-    other = await teams.create(db, "other", clock=CLOCK)
+    other = await teams.create(office_of(db, CLOCK), OPERATOR, "other")
     neighbour, _ = await keys.create(
-        db, PEPPER, team="other", clock=CLOCK, budget=budgets.limit("1", "total")
+        office_of(db, CLOCK), OPERATOR, team="other", budget=budgets.limit("1", "total")
     )
-    await budgets.set_budget(db, "team", other.id, budgets.limit("2", "total"), clock=CLOCK)
-    _, plaintext = await keys.create(db, PEPPER, team="default", clock=CLOCK)
-    found = await keys.find_principal(db, key_hash(PEPPER, plaintext.encode()))
+    two = budgets.limit("2", "total")
+    await budgets.set_budget(office_of(db, CLOCK), OPERATOR, "team", other.id, two)
+    _, plaintext = await keys.create(office_of(db, CLOCK), OPERATOR, team="default")
+    found = await find_principal(db, key_hash(PEPPER, plaintext.encode()))
     assert found is not None
     assert found.budgets == ()
     assert neighbour.team_id == other.id
@@ -153,7 +155,7 @@ async def test_a_key_does_not_get_budgets_of_others(db: Database) -> None:
 
 async def test_the_database_never_holds_a_key(db: Database, data: Path) -> None:
     await _first_team(db)
-    row, plaintext = await keys.create(db, PEPPER, team="default", clock=CLOCK)
+    row, plaintext = await keys.create(office_of(db, CLOCK), OPERATOR, team="default")
     assert plaintext.startswith(row.prefix)
     assert plaintext.endswith(row.last4)
     assert len(row.prefix) + len(row.last4) == 14
@@ -165,11 +167,13 @@ async def test_the_database_never_holds_a_key(db: Database, data: Path) -> None:
 
 async def test_disabling_a_key_keeps_the_time_at_which_it_was_first(db: Database) -> None:
     await _first_team(db)
-    (row,) = await keys.list_all(db)
-    assert (await keys.disable(db, row.id, clock=CLOCK)).disabled_ms == NOW_MS
-    assert (await keys.disable(db, row.id, clock=SystemClock())).disabled_ms == NOW_MS
+    (row,) = await keys.list_all(office_of(db), OPERATOR)
+    assert (await keys.disable(office_of(db, CLOCK), OPERATOR, row.id)).disabled_ms == NOW_MS
+    assert (
+        await keys.disable(office_of(db, SystemClock()), OPERATOR, row.id)
+    ).disabled_ms == NOW_MS
     with pytest.raises(NotFound) as caught:
-        await keys.disable(db, "key_nowhere", clock=CLOCK)
+        await keys.disable(office_of(db, CLOCK), OPERATOR, "key_nowhere")
     assert caught.value.code == "key_not_found"
 
 
@@ -177,12 +181,12 @@ async def test_a_directory_over_the_database_tells_known_from_disabled(db: Datab
     first = await bootstrap.ensure_first(db, PEPPER, clock=CLOCK)
     assert first.key_plaintext is not None
     header = b"Bearer " + first.key_plaintext.encode()
-    load = partial(keys.find_principal, db)
+    load = partial(find_principal, db)
     directory = KeyDirectory(load, PEPPER, CLOCK)
     principal = await directory.authenticate(header)
     assert principal.team_id == first.team.id
     assert directory.lookup(header) is principal
-    await keys.disable(db, principal.key_id, clock=CLOCK)
+    await keys.disable(office_of(db, CLOCK), OPERATOR, principal.key_id)
     restarted = KeyDirectory(load, PEPPER, CLOCK)
     with pytest.raises(Unauthenticated) as caught:
         await restarted.authenticate(header)
@@ -191,54 +195,60 @@ async def test_a_directory_over_the_database_tells_known_from_disabled(db: Datab
 
 async def test_names_are_unique_where_people_use_them(db: Database) -> None:
     await _first_team(db)
+    office = office_of(db, CLOCK)
+    with pytest.raises(Conflict) as taken:
+        await teams.create(office, OPERATOR, " default ")
+    assert taken.value.code == "name_taken"
+    with pytest.raises(Conflict) as taken:
+        await organisations.create(office, OPERATOR, "default")
+    assert taken.value.code == "name_taken"
+    second = await organisations.create(office, OPERATOR, "second")
+    await teams.create(office, OPERATOR, "default", organisation=second.id)
     with pytest.raises(InvalidRequest) as caught:
-        await teams.create(db, " default ", clock=CLOCK)
-    assert caught.value.code == "name_taken"
-    with pytest.raises(InvalidRequest) as caught:
-        await organisations.create(db, "default", clock=CLOCK)
-    assert caught.value.code == "name_taken"
-    second = await organisations.create(db, "second", clock=CLOCK)
-    await teams.create(db, "default", clock=CLOCK, organisation_id=second.id)
-    with pytest.raises(InvalidRequest) as caught:
-        await keys.create(db, PEPPER, team="default", clock=CLOCK)
+        await keys.create(office_of(db, CLOCK), OPERATOR, team="default")
     assert caught.value.code == "team_ambiguous"
 
 
 async def test_what_is_not_there_is_named_by_code(db: Database) -> None:
+    office = office_of(db, CLOCK)
     with pytest.raises(NotFound) as caught:
-        await teams.create(db, "early", clock=CLOCK)
+        await teams.create(office, OPERATOR, "early")
     assert caught.value.code == "organisation_not_found"
     with pytest.raises(NotFound) as caught:
-        await keys.create(db, PEPPER, team="nobody", clock=CLOCK)
+        await keys.create(office_of(db, CLOCK), OPERATOR, team="nobody")
     assert caught.value.code == "team_not_found"
     with pytest.raises(NotFound) as caught:
-        await budgets.set_budget(db, "key", "key_x", budgets.limit("1", "total"), clock=CLOCK)
+        await budgets.set_budget(office, OPERATOR, "key", "key_x", budgets.limit("1", "total"))
     assert caught.value.code == "key_not_found"
     with pytest.raises(NotFound) as caught:
-        await budgets.remove(db, "team", "team_x")
+        await budgets.remove(office, OPERATOR, "team", "team_x")
+    assert caught.value.code == "team_not_found"
+    await _first_team(db)
+    with pytest.raises(NotFound) as caught:
+        await budgets.remove(office, OPERATOR, "team", "default")
     assert caught.value.code == "budget_not_found"
 
 
 async def test_a_key_cannot_be_made_expired(db: Database) -> None:
     await _first_team(db)
     with pytest.raises(InvalidRequest) as caught:
-        await keys.create(db, PEPPER, team="default", clock=CLOCK, expires_ms=NOW_MS)
+        await keys.create(office_of(db, CLOCK), OPERATOR, team="default", expires_ms=NOW_MS)
     assert caught.value.code == "invalid_expiry"
 
 
 async def test_a_budget_keeps_its_id_unless_its_currency_changes(db: Database) -> None:
     """Its counters go by its id: an amount in another currency must not inherit them."""
     team = await _first_team(db)
-    put = partial(budgets.set_budget, db, "team", team, clock=CLOCK)
+    put = partial(budgets.set_budget, office_of(db, CLOCK), OPERATOR, "team", team)
     made = await put(budgets.limit("10", "monthly"))
     raised = await put(budgets.limit("20", "weekly"))
     assert raised.id == made.id
     assert (raised.limit.decimal_string(), raised.period) == ("20", "weekly")
     moved = await put(budgets.limit("20", "weekly", "EUR"))
     assert moved.id != made.id
-    assert await budgets.list_all(db) == [moved]
-    await budgets.remove(db, "team", team)
-    assert await budgets.get_budget(db, "team", team) is None
+    assert await budgets.list_all(office_of(db), OPERATOR) == [moved]
+    await budgets.remove(office_of(db), OPERATOR, "team", team)
+    assert await budgets.get_budget(office_of(db), OPERATOR, "team", team) is None
 
 
 async def test_a_team_with_keys_cannot_be_deleted_from_under_them(db: Database) -> None:
@@ -251,11 +261,11 @@ async def test_a_team_with_keys_cannot_be_deleted_from_under_them(db: Database) 
 async def test_a_budget_goes_with_its_key(db: Database) -> None:
     await _first_team(db)
     row, _ = await keys.create(
-        db, PEPPER, team="default", clock=CLOCK, budget=budgets.limit("1", "total")
+        office_of(db, CLOCK), OPERATOR, team="default", budget=budgets.limit("1", "total")
     )
     async with db.transaction() as connection:
         await connection.execute(delete(tables.api_keys).where(tables.api_keys.c.id == row.id))
-    assert await budgets.list_all(db) == []
+    assert await budgets.list_all(office_of(db), OPERATOR) == []
 
 
 # The commands. They run their own event loops, so these tests are plain functions.
@@ -282,7 +292,7 @@ def test_migrate_makes_the_database_and_check_tells_before_and_after(data: Path)
     before = _command(migrate_command, "--check", "--data", data)
     assert before.exit_code == 1
     assert "revision none" in before.stderr
-    assert f"run `tidegate migrate --data {data}`" in before.stderr
+    assert "run `tidegate migrate`" in before.stderr
     assert not data.exists()
     made = _command(migrate_command, "--data", data)
     assert (made.exit_code, made.stdout) == (0, f"migrated from revision none to {schema.head()}\n")
@@ -321,8 +331,9 @@ def test_a_key_is_printed_once_alone_on_stdout(installed: Path) -> None:
 def test_lists_are_tables_for_people(installed: Path) -> None:
     listed = _command(teams_command, "list", "--data", installed)
     head, row = listed.stdout.splitlines()
-    assert head.split() == ["ID", "NAME", "CREATED", "ZDR", "DATA", "COLLECTION"]
-    _, name, created, *privacy = row.split()
+    assert head.split() == ["ID", "NAME", "CREATED", "DISABLED", "ZDR", "DATA", "COLLECTION"]
+    _, name, created, disabled, *privacy = row.split()
+    assert disabled == "-"
     assert name == "default"
     assert created.endswith("Z")
     assert privacy == ["no", "allow"]
@@ -364,7 +375,7 @@ def test_teams_and_their_budgets(installed: Path) -> None:
         (keys_command, ("create", "--team", "default", "--budget", "five"), "like 5.00"),
         (keys_command, ("disable", "key_x"), "`tidegate keys list`"),
         (teams_command, ("create", "default"), "choose another name"),
-        (budgets_command, ("set", "5", "--period", "daily"), "either --key ID or --team TEAM"),
+        (budgets_command, ("set", "5", "--period", "daily"), "one of --key ID, --team TEAM"),
         (budgets_command, ("set", "--key", "key_x", "5", "--period", "daily"), "keys list"),
         (budgets_command, ("remove", "--team", "default"), "`tidegate budgets list`"),
     ],

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from gateway.flow.counters import Counters
 from gateway.policies.budgets import bucket, holds
-from gateway.store import schema
-from gateway.store.database import Database, sqlite_url
+from gateway.store.database import Database
+from gateway.store.state import Admitted, Refusal
 from gateway.store.state.memory import MemoryState
 from gateway.usage.recent import Recent
 from gateway.values import BudgetRule, Principal, Reservation
@@ -56,7 +55,7 @@ class Desk:
         self.settled += 1
         name = f"gen-{self.settled}"
         taken = holds(held, Money("USD", 0), self.clock.now())
-        assert await self.state.admit(Reservation(name, taken)) is None
+        assert isinstance(await self.state.admit(Reservation(name, taken)), Admitted)
         charged = attempt(name, charge=dollars * DOLLAR)
         self.recent.put(outcome(name, created_ms=int(self.clock.now() * 1000), attempts=(charged,)))
         await self.state.settle(name, dollars * 10**9)
@@ -64,16 +63,14 @@ class Desk:
     async def refused(self, dollars: int, asked: BudgetRule) -> bool:
         """Whether a request that may cost so much is refused."""
         wanted = holds((asked,), Money("USD", dollars * DOLLAR), self.clock.now())
-        refusal = await self.state.admit(Reservation("gen-asked", wanted))
+        decision = await self.state.admit(Reservation("gen-asked", wanted))
         await self.state.settle("gen-asked", 0)
-        return refusal is not None
+        return isinstance(decision, Refusal)
 
 
 @pytest.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    url = sqlite_url(tmp_path / "tidegate.db")
-    await schema.upgrade(url)
-    database = Database(url)
+async def desk(database_url: str) -> AsyncIterator[Desk]:
+    database = Database(database_url)
     yield Desk(database)
     await database.aclose()
 

@@ -11,10 +11,11 @@ import pytest
 
 from gateway.clock import SystemClock
 from gateway.jobs.shipper import Replayed, replay
+from gateway.store.database import Database
 from gateway.usage import queries
 from gateway.values import Result
 from pricing import Money
-from tests.unit.gateway.usage.samples import files_in, new_database
+from tests.unit.gateway.usage.samples import files_in
 
 ROOT = Path(__file__).parents[2]
 # Serves requests and says so, until it is killed: every tenth stays open with some of it delivered.
@@ -68,12 +69,12 @@ def _serve_until_killed(folder: Path, sync: str, requests: int) -> int:
 
 @pytest.mark.parametrize("sync", ["group", "always"])
 async def test_every_confirmed_request_is_booked_once_after_sigkill(
-    tmp_path: Path, sync: str
+    tmp_path: Path, database_url: str, sync: str
 ) -> None:
     folder = tmp_path / "journal"
     confirmed = await asyncio.to_thread(_serve_until_killed, folder, sync, 200)
     assert len(files_in(folder)) > 1
-    database = await new_database(tmp_path)
+    database = Database(database_url)
     found = await replay(folder, database, clock=SystemClock())
     ids = [f"gen-{number}" for number in range(confirmed)]
     assert await queries.known_generations(database, ids) == set(ids)
@@ -91,9 +92,9 @@ async def test_every_confirmed_request_is_booked_once_after_sigkill(
     await database.aclose()
 
 
-async def test_a_journal_in_use_is_left_to_its_owner(tmp_path: Path) -> None:
+async def test_a_journal_in_use_is_left_to_its_owner(tmp_path: Path, database_url: str) -> None:
     folder = tmp_path / "journal"
-    database = await new_database(tmp_path)
+    database = Database(database_url)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SERVER, folder, "group"), cwd=ROOT, stdout=subprocess.PIPE
     )

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.accounts import keys, opening, organisations, pepper, teams
+from gateway.accounts.office import Office
+from gateway.accounts.principals import find_principal
 from gateway.accounts.privacy import Change, Privacy
 from gateway.auth.keys import key_hash
 from gateway.cli.keys import keys as keys_command
@@ -19,6 +21,7 @@ from gateway.cli.teams import teams as teams_command
 from gateway.errors import InvalidRequest, NotFound
 from gateway.store.database import Database
 from gateway.values import Principal
+from tests.fakes.accounts import OPERATOR, office_of
 from tests.fakes.clock import HandClock
 
 CLOCK = HandClock()
@@ -33,9 +36,11 @@ def data(tmp_path: Path) -> Path:
 
     async def first() -> None:
         async with opening.opened(folder) as db:
-            owner = await organisations.create(db, "acme", clock=CLOCK)
-            await teams.create(db, "search", clock=CLOCK, organisation_id=owner.id)
-            await keys.create(db, pepper.ensure(folder), team="search", clock=CLOCK, name="web")
+            office = office_of(db, CLOCK)
+            await organisations.create(office, OPERATOR, "acme")
+            await teams.create(office, OPERATOR, "search", organisation="acme")
+            office = Office(db, pepper.ensure(folder), CLOCK)
+            await keys.create(office, OPERATOR, team="search", name="web")
 
     asyncio.run(first())
     return folder
@@ -56,11 +61,11 @@ def _row(data: Path, command: click.Command, name: str) -> dict[str, Any]:
 
 async def _set(db: Database, level: str, key_id: str, change: Change) -> None:
     if level == "organisation":
-        await organisations.set_privacy(db, "acme", change)
+        await organisations.set_privacy(office_of(db), OPERATOR, "acme", change)
     elif level == "team":
-        await teams.set_privacy(db, "search", change)
+        await teams.set_privacy(office_of(db), OPERATOR, "search", change)
     else:
-        await keys.set_privacy(db, key_id, change)
+        await keys.set_privacy(office_of(db), OPERATOR, key_id, change)
 
 
 def _in_force(data: Path, *changes: tuple[str, Change]) -> Principal:
@@ -69,12 +74,12 @@ def _in_force(data: Path, *changes: tuple[str, Change]) -> Principal:
     async def work() -> Principal:
         async with opening.opened(data) as db:
             row, plaintext = await keys.create(
-                db, pepper.ensure(data), team="search", clock=CLOCK, name="probe"
+                Office(db, pepper.ensure(data), CLOCK), OPERATOR, team="search", name="probe"
             )
             for level, change in changes:
                 await _set(db, level, row.id, change)
             digest = key_hash(pepper.ensure(data), plaintext.encode())
-            principal = await keys.find_principal(db, digest)
+            principal = await find_principal(db, digest)
             assert principal is not None
             return principal
 
@@ -117,7 +122,7 @@ def test_budgets_and_demands_come_with_the_caller_together(data: Path) -> None:
     async def work() -> Principal | None:
         async with opening.opened(data) as db:
             digest = key_hash(pepper.ensure(data), made.stdout.strip().encode())
-            return await keys.find_principal(db, digest)
+            return await find_principal(db, digest)
 
     principal = asyncio.run(work())
     assert principal is not None
@@ -187,15 +192,18 @@ def test_a_refusal_says_what_to_do(
 def test_refusals_have_codes(data: Path) -> None:
     async def work() -> None:
         async with opening.opened(data) as db:
+            office = office_of(db)
             with pytest.raises(NotFound) as missing:
-                await organisations.set_privacy(db, "nobody", Change(zdr=True))
+                await organisations.set_privacy(office, OPERATOR, "nobody", Change(zdr=True))
             assert missing.value.code == "organisation_not_found"
             with pytest.raises(InvalidRequest) as empty:
-                await teams.set_privacy(db, "search", Change())
+                await teams.set_privacy(office, OPERATOR, "search", Change())
             assert empty.value.code == "nothing_to_set"
-            organisation = await organisations.set_privacy(db, "acme", Change(zdr=True))
+            organisation = await organisations.set_privacy(
+                office, OPERATOR, "acme", Change(zdr=True)
+            )
             assert organisation.privacy == Privacy(zdr=True)
-            team = await teams.get(db, "search")
+            team = await teams.get(office, OPERATOR, "search")
             assert (team.privacy, team.organisation_privacy) == (Privacy(), Privacy(zdr=True))
 
     asyncio.run(work())

@@ -114,11 +114,9 @@ class VllmStage(GatewayStage):
         """The id of the generation with this x-request-id, once it is in the ledger."""
         deadline = time.monotonic() + within
         while True:
-            with self.ledger() as db:
-                query = "SELECT id FROM generations WHERE request_id = ?"
-                row = db.execute(query, (name,)).fetchone()
-            if row is not None:
-                return str(row["id"])
+            query = "SELECT id FROM generations WHERE request_id = :name"
+            if rows := self.read(query, name=name):
+                return str(rows[0]["id"])
             assert time.monotonic() < deadline, f"{name} never came to the ledger"
             time.sleep(0.02)
 

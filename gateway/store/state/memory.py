@@ -1,9 +1,17 @@
 """Counters in the memory of the one process that uses them."""
 
+import math
+from collections import OrderedDict
+from math import ceil
+
 from typing_extensions import override
 
-from gateway.store.state import Refusal, State
-from gateway.values import BudgetHold, Reservation
+from gateway.clock import Clock, SystemClock
+from gateway.store.state import ADMITTED, Admitted, Decision, Limited, RateLeft, Refusal, State
+from gateway.values import BudgetHold, RateTake, Reservation, SlotTake
+
+# How many rates one sweep looks at: some milliseconds, as requests wait meanwhile.
+_RATES_A_SWEEP = 20_000
 
 
 class _Bucket:
@@ -17,61 +25,220 @@ class _Bucket:
         self.resets_at = resets_at
 
 
+class _Rate:
+    """How full a rate was at an instant; it drains by its limit each period.
+
+    This is the generic cell rate algorithm in its form of a leaky bucket (ITU-T I.371): the theoretical
+    arrival time is `at` + `level` / limit. Kept so, and with one token being as many units as the period
+    has microseconds, all amounts are whole numbers, exact in doubles up to 2⁵³.
+    """
+
+    __slots__ = ("at", "empty_at", "level")
+
+    def __init__(self) -> None:
+        self.level = 0.0
+        self.at = 0.0  # epoch, in microseconds, as is `empty_at`
+        self.empty_at = 0.0
+
+
 class MemoryState(State):
     """State for a single process; each call is atomic because it never waits.
+
+    The arithmetic of rates is that of `lua/`, operation for operation, so that one suite holds for both.
 
     Attributes:
         unknown_settlements: how many settlements named a reservation that was not held.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._now = (clock or SystemClock()).now
         self._buckets: dict[str, _Bucket] = {}
-        self._held: dict[str, tuple[BudgetHold, ...]] = {}
+        # The least recently looked at by the sweep come first.
+        self._rates: OrderedDict[str, _Rate] = OrderedDict()
+        self._slots: dict[str, int] = {}
+        self._held: dict[str, Reservation] = {}
         self.unknown_settlements = 0
 
     @override
-    async def admit(self, reservation: Reservation) -> Refusal | None:
-        held = self._held
-        if reservation.id in held:
-            return None
-        buckets = self._buckets
-        holds = reservation.holds
+    async def admit(self, reservation: Reservation) -> Decision:
+        held, name = self._held, reservation.id
+        rates = reservation.rates
+        if name in held:
+            return self._again(rates) if rates else ADMITTED
+        if rates:
+            now = self._now() * 1e6 // 1
+            levels = self._fits(rates, now)
+            if levels is None:
+                return self._limited(rates, now)
+        slots = reservation.slots
+        if slots:
+            places = self._slots
+            for slot in slots:
+                if places.get(slot.bucket, 0) >= slot.limit:
+                    return _full(slot, places.get(slot.bucket, 0))
+        holds, buckets = reservation.holds, self._buckets
         for taken, hold in enumerate(holds):
             bucket = buckets.get(hold.bucket)
             if bucket is None:
                 bucket = buckets[hold.bucket] = _Bucket(hold.resets_at)
             amount = hold.amount_nano
             if bucket.spent + bucket.held + amount > hold.limit_nano:
-                refusal = Refusal(
-                    bucket=hold.bucket,
-                    scope=hold.scope,
-                    limit_nano=hold.limit_nano,
-                    spent_nano=bucket.spent,
-                    held_nano=bucket.held,
-                    amount_nano=amount,
-                    resets_at=hold.resets_at,
-                )
                 for earlier in holds[:taken]:
                     buckets[earlier.bucket].held -= earlier.amount_nano
-                return refusal
+                return _refused(hold, bucket)
             # Taken as it is tested: nothing waits in between, so nobody sees half a reservation.
             bucket.held += amount
-        held[reservation.id] = holds
-        return None
+        # Nothing can refuse any more.
+        held[name] = reservation
+        if slots:
+            for slot in slots:
+                places[slot.bucket] = places.get(slot.bucket, 0) + 1
+        return self._take(rates, now, levels) if rates and levels else ADMITTED
+
+    def _fits(
+        self, rates: tuple[RateTake, ...], now: float
+    ) -> list[tuple[_Rate | None, float]] | None:
+        """Each rate, and how full it would be; None if one refuses."""
+        known = self._rates
+        levels = []
+        for take in rates:
+            limit, span = take.limit, take.period * 1e6
+            level = take.amount * span
+            rate = known.get(take.bucket)
+            if rate is not None:
+                before = rate.level
+                if (passed := now - rate.at) > 0:
+                    before -= passed * limit
+                if before > 0:
+                    level += before
+            if level > limit * span:
+                return None
+            levels.append((rate, level))
+        return levels
+
+    def _take(
+        self,
+        rates: tuple[RateTake, ...],
+        now: float,
+        levels: list[tuple[_Rate | None, float]],
+    ) -> Admitted:
+        left, new = [], 0
+        for take, (known, level) in zip(rates, levels, strict=True):
+            limit, span = take.limit, take.period * 1e6
+            rate = known
+            if rate is None:
+                rate = self._rates[take.bucket] = _Rate()
+                new += 1
+            drains = ceil(level / limit) if limit else 0
+            rate.level, rate.at, rate.empty_at = level, now, now + drains
+            remaining = int((limit * span - level) / span)
+            left.append(RateLeft(take.what, take.scope, limit, remaining, drains / 1e6))
+        if new:
+            # End users are without number: the memory that they take must follow those that are active.
+            self._forget_idle(now, 2 * new)
+        return Admitted(tuple(left))
+
+    def _forget_idle(self, now: float, count: int) -> int:
+        rates = self._rates
+        forgotten = 0
+        for _ in range(min(count, len(rates))):
+            name, rate = rates.popitem(last=False)
+            if rate.empty_at > now:
+                rates[name] = rate
+            else:
+                forgotten += 1
+        return forgotten
+
+    def _level(self, take: RateTake, now: float) -> float:
+        rate = self._rates.get(take.bucket)
+        if rate is None:
+            return 0.0
+        passed = now - rate.at
+        # A clock that was set back drains nothing for the span that it repeats.
+        return rate.level if passed <= 0 else max(0.0, rate.level - passed * take.limit)
+
+    def _again(self, rates: tuple[RateTake, ...]) -> Admitted:
+        """The answer to a repeated admission: what is left now, with nothing taken."""
+        now = self._now() * 1e6 // 1
+        return Admitted(tuple([_left(take, self._level(take, now)) for take in rates]))
+
+    def _limited(self, rates: tuple[RateTake, ...], now: float) -> Limited:
+        """Of the rates that refuse, the one that does so for longest."""
+        worst: tuple[float, Limited] | None = None
+        for take in rates:
+            level = self._level(take, now)
+            span = take.period * 1e6
+            over = level + take.amount * span - take.limit * span
+            if over <= 0:
+                continue
+            wait = (
+                math.inf if take.amount > take.limit or not take.limit else ceil(over / take.limit)
+            )
+            if worst is None or wait > worst[0]:
+                left = _left(take, level)
+                limited = Limited(
+                    bucket=take.bucket,
+                    what=take.what,
+                    scope=take.scope,
+                    each=take.each,
+                    limit=take.limit,
+                    period=take.period,
+                    remaining=left.remaining,
+                    reset_after=left.reset_after,
+                    retry_after=None if wait == math.inf else wait / 1e6,
+                )
+                worst = wait, limited
+        if worst is None:
+            raise AssertionError("no rate refuses")
+        return worst[1]
 
     @override
-    async def settle(self, reservation_id: str, charge_nano: int) -> None:
+    async def settle(
+        self, reservation_id: str, charge_nano: int, tokens: int | None = None
+    ) -> None:
         if charge_nano < 0:
             raise ValueError("a charge cannot be negative; a correction is a ledger entry")
-        holds = self._held.pop(reservation_id, None)
-        if holds is None:
+        reservation = self._held.pop(reservation_id, None)
+        if reservation is None:
             self.unknown_settlements += 1
             return
         buckets = self._buckets
-        for hold in holds:
+        for hold in reservation.holds:
             bucket = buckets[hold.bucket]
             bucket.held -= hold.amount_nano
             bucket.spent += charge_nano
+        if reservation.slots:
+            places = self._slots
+            for slot in reservation.slots:
+                if (taken := places[slot.bucket] - 1) > 0:
+                    places[slot.bucket] = taken
+                else:
+                    del places[slot.bucket]
+        if tokens is not None and reservation.rates:
+            self._correct(reservation.rates, tokens)
+
+    def _correct(self, rates: tuple[RateTake, ...], tokens: int) -> None:
+        """Give back, or take, what the tokens used differ from their estimate."""
+        now = 0.0
+        for take in rates:
+            if take.what != "tokens" or take.amount == tokens:
+                continue
+            now = now or self._now() * 1e6 // 1
+            limit, level = take.limit, (tokens - take.amount) * (take.period * 1e6)
+            rate = self._rates.get(take.bucket)
+            if rate is None:
+                if level <= 0:
+                    continue
+                rate = self._rates[take.bucket] = _Rate()
+            else:
+                before = rate.level
+                if (passed := now - rate.at) > 0:
+                    before -= passed * limit
+                if before > 0:
+                    level += before
+            rate.level = level = max(0.0, level)
+            rate.at = now
+            rate.empty_at = now + (ceil(level / limit) if limit else 0)
 
     @override
     async def load(self, bucket: str, spent_nano: int, resets_at: float | None = None) -> None:
@@ -81,6 +248,7 @@ class MemoryState(State):
         known.spent = spent_nano
 
     @property
+    @override
     def held_count(self) -> int:
         """How many reservations are held now."""
         return len(self._held)
@@ -98,4 +266,38 @@ class MemoryState(State):
         ]
         for name in over:
             del self._buckets[name]
-        return len(over)
+        return len(over) + self._forget_idle(now * 1e6, _RATES_A_SWEEP)
+
+
+def _left(take: RateTake, level: float) -> RateLeft:
+    """What is left of a rate that is filled to `level`; what was used beyond the limit leaves nothing."""
+    span, limit = take.period * 1e6, take.limit
+    remaining = max(0, int((limit * span - level) / span))
+    reset = ceil(level / limit) / 1e6 if limit else 0.0
+    return RateLeft(take.what, take.scope, limit, remaining, reset)
+
+
+def _refused(hold: BudgetHold, bucket: _Bucket) -> Refusal:
+    return Refusal(
+        bucket=hold.bucket,
+        scope=hold.scope,
+        limit_nano=hold.limit_nano,
+        spent_nano=bucket.spent,
+        held_nano=bucket.held,
+        amount_nano=hold.amount_nano,
+        resets_at=hold.resets_at,
+    )
+
+
+def _full(slot: SlotTake, taken: int) -> Limited:
+    return Limited(
+        bucket=slot.bucket,
+        what="concurrency",
+        scope=slot.scope,
+        each=slot.each,
+        limit=slot.limit,
+        period=0,
+        remaining=max(0, slot.limit - taken),
+        reset_after=0.0,
+        retry_after=None,
+    )

@@ -163,5 +163,6 @@ def test_the_marks_between_moonshots_phases_are_no_events() -> None:
 
 
 def test_every_recording_is_read_by_a_test() -> None:
-    there = {path.name for path in RECORDINGS.iterdir()} - {"README.md"}
+    there = {path.name for path in RECORDINGS.iterdir() if not path.name.startswith("statements-")}
+    there -= {"README.md"}
     assert there == {*STREAMS, *WHOLE, *FAILED}

@@ -176,7 +176,7 @@ async def test_an_idle_key_is_read_again_before_it_is_served(
     directory: KeyDirectory, source: Source, clock: HandClock
 ) -> None:
     await directory.authenticate(HEADER)
-    source.change(disabled=True)
+    source.change(disabled="key_disabled")
     clock.seconds += 15
     assert directory.lookup(HEADER) is None
     with pytest.raises(Unauthenticated) as caught:
@@ -188,7 +188,7 @@ async def test_an_idle_key_is_read_again_before_it_is_served(
 async def test_a_disabled_key_is_remembered_as_such(
     directory: KeyDirectory, source: Source
 ) -> None:
-    source.change(disabled=True)
+    source.change(disabled="key_disabled")
     for _ in range(3):
         assert directory.lookup(HEADER) is None
         with pytest.raises(Unauthenticated, match="key_1 is disabled"):

@@ -108,3 +108,9 @@ def test_a_budget_in_another_currency_is_refused_and_says_both() -> None:
 
 def test_a_caller_without_budgets_needs_no_holds() -> None:
     assert holds((), Money("USD", 10**18), 0.0) == ()
+
+
+def test_a_hold_knows_what_its_budget_says_of_lost_counters() -> None:
+    lost = BudgetRule("bud-2", "team", 10**12, "USD", "total", "refuse")
+    made = holds((rule("total"), lost), Money.parse("0.1", "USD"), at("2026-11-22"))
+    assert [hold.on_state_loss for hold in made] == ["lease", "refuse"]

@@ -161,7 +161,7 @@ async def test_spend_is_summed_by_scope_time_and_currency(database: Database) ->
     assert await spent("key", "key-1", 0, "CNY") == 10_000
     assert await spent("key", "key-9", 0) == 0
     with pytest.raises(KeyError):
-        await spent("organisation", "org-1", 0)
+        await spent("tenant", "org-1", 0)
 
 
 async def test_sums_beyond_64_bits_are_exact_and_may_hold_negative_corrections(
