@@ -27,7 +27,14 @@ from gateway.accounts.office import Office
 from gateway.accounts.privacy import Change
 from gateway.accounts.roles import Actor
 from gateway.accounts.rows import Key, Member, Organisation, Team
-from gateway.accounts.steps import Step, changed_settings, demanded, plain, told_budget
+from gateway.accounts.steps import (
+    Step,
+    changed_settings,
+    demanded,
+    plain,
+    told_budget,
+    told_privacy,
+)
 from gateway.errors import InvalidRequest
 from gateway.policies.levels import NO_SETTINGS, LevelSettings, parse
 
@@ -349,8 +356,10 @@ class _Applying:
         before: dict[str, Any] = {}
         after: dict[str, Any] = {}
         if change is not None:
-            for name, value in change.differing(found.privacy).items():
-                before[name], after[name] = getattr(found.privacy, name), value
+            for name in change.differing(found.privacy):
+                field = "data_collection" if name == "no_training" else name
+                old, new = getattr(found.privacy, name), getattr(change, name)
+                before[field], after[field] = told_privacy(name, old), told_privacy(name, new)
         if settings is not None:
             before |= plain(found.settings)
             after |= plain(settings)

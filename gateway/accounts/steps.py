@@ -56,6 +56,13 @@ def plain(settings: LevelSettings) -> dict[str, Any]:
     return {f"settings.{name}": value for name, value in plain.items()}
 
 
+def told_privacy(name: str, value: bool) -> bool | str:  # noqa: FBT001 - a value to be told
+    """What a field of `Privacy` says, in the words of the file."""
+    if name == "no_training":
+        return "deny" if value else "allow"
+    return value
+
+
 def told_budget(budget: Budget) -> str:
     """What a budget says, for people."""
     amount = budget.limit
