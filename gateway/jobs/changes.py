@@ -106,6 +106,7 @@ class ChangeWatch:
 
     async def _poll(self) -> None:
         while True:
+            self._asked.clear()  # before the look: whoever asks during it asks for another
             try:
                 await self.look()
                 self._failing = False
@@ -113,7 +114,6 @@ class ChangeWatch:
                 if not self._failing:
                     _log.warning("changes of accounts cannot be read: %s", fault)
                 self._failing = True
-            self._asked.clear()
             try:
                 async with asyncio.timeout(self._interval):
                     await self._asked.wait()
@@ -121,11 +121,16 @@ class ChangeWatch:
                 continue
 
     async def _hear(self, listen: Listen) -> None:
-        async for changes in listen():
-            if changes:
-                self._invalidate(changes)
-            else:
-                self._asked.set()
+        while True:
+            try:
+                async for changes in listen():
+                    if changes:
+                        self._invalidate(changes)
+                    else:
+                        self._asked.set()
+            except Exception:  # noqa: BLE001 - polling, which stands beside, must never end with it
+                _log.exception("announcements of changes are not heard; it is tried again")
+            await asyncio.sleep(self._interval)
 
 
 async def prune(database: Database, clock: Clock) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 
 import pytest
 from sqlalchemy import func, insert, select, text
+from typing_extensions import override
 
 from gateway.accounts import organisations, teams
 from gateway.accounts.announcing import announcer
@@ -131,6 +132,47 @@ async def test_what_one_process_changes_another_hears_at_once_over_redis(
     assert ("team", team.id) in own.changes, "the process itself does not wait for Redis"
     await here.aclose()
     await there.aclose()
+
+
+async def test_polling_goes_on_whatever_becomes_of_listening(database: Database) -> None:
+    heard, failed = Heard(), asyncio.Event()
+
+    async def listen() -> AsyncIterator[Changes]:
+        failed.set()
+        if failed.is_set():
+            raise RuntimeError("a fault of the library")
+        yield ()
+
+    watch = ChangeWatch(database, heard, SystemClock(), interval=0.01, listen=listen)
+    async with _running(watch):
+        await failed.wait()
+        failed.clear()
+        await failed.wait()  # it is tried again
+        office = Office(database, PEPPER, SystemClock())
+        organisation = await _organised(office)
+        team = await teams.create(office, OPERATOR, "search", organisation=organisation)
+        await teams.rename(office, OPERATOR, team.id, "find")
+        await heard.until(("team", team.id))
+
+
+async def test_who_asks_for_a_look_during_a_look_gets_another(database: Database) -> None:
+    heard, looks = Heard(), 0
+    again = asyncio.Event()
+
+    class Watch(ChangeWatch):
+        @override
+        async def look(self) -> int:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                self._asked.set()  # as an announcement does that comes just now
+            else:
+                again.set()
+            return 0
+
+    async with _running(Watch(database, heard, SystemClock(), interval=3600.0)):
+        async with asyncio.timeout(SOON):
+            await again.wait()
 
 
 async def test_an_act_succeeds_where_redis_is_gone(
