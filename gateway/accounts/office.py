@@ -124,6 +124,7 @@ class Office:
         self.clock = clock
         self._announce = announce
         self._outer: Act | None = None
+        self._asker: Actor | None = None  # who asked for the outer act, as it was then
 
     @asynccontextmanager
     async def together(self, actor: Actor) -> AsyncIterator["Office"]:
@@ -134,7 +135,7 @@ class Office:
         """
         async with self.act(actor) as outer:
             inner = Office(self.database, self.pepper, self.clock)
-            inner._outer = outer
+            inner._outer, inner._asker = outer, actor
             yield inner
 
     @asynccontextmanager
@@ -146,7 +147,7 @@ class Office:
             Unavailable: the database cannot be used; code database_unavailable.
         """
         if (outer := self._outer) is not None:
-            act = Act(outer.connection, actor, outer.now_ms)
+            act = Act(outer.connection, self._refreshed(actor, outer), outer.now_ms)
             # Undone alone, should somebody go on without it.
             async with outer.connection.begin_nested():
                 yield act
@@ -168,6 +169,10 @@ class Office:
         if act.changes:
             await self._announce(act.changes)
 
+    def _refreshed(self, actor: Actor, outer: Act) -> Actor:
+        """The actor with the roles that it was found to have when the outer act began."""
+        return outer.actor if actor == self._asker else actor
+
     @asynccontextmanager
     async def look(self, actor: Actor) -> AsyncIterator[Act]:
         """The same without a change: nothing is written, and nothing can be recorded.
@@ -177,7 +182,7 @@ class Office:
             Unavailable: the database cannot be used; code database_unavailable.
         """
         if (outer := self._outer) is not None:  # what it has done itself is to be seen
-            yield Act(outer.connection, actor, outer.now_ms)
+            yield Act(outer.connection, self._refreshed(actor, outer), outer.now_ms)
             return
         async with self.database.reading() as connection:
             actor = await _present(connection, actor)
