@@ -21,9 +21,8 @@ from tests.fakes.gateway_process import GatewayProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = (ROOT / "docs/guides/admin-api.md").read_text(encoding="utf-8")
-# MiB: docs/performance.md. Idle, and once the administrative API was used, whose framework stays.
-MOST_IDLE = 110
-MOST_RESIDENT = 125
+MOST_RESIDENT = 110  # MiB: docs/performance.md; also once the framework of this API is in use
+OF_STORES = 15  # and what the libraries of PostgreSQL and Redis add to that
 
 
 class Play:
@@ -94,8 +93,9 @@ async def test_the_guide_can_be_followed(play: Play) -> None:
     assert re.search(r'^\["limits",.*600', text, re.MULTILINE)
     assert "\nmoonshotai/kimi-k2.6\n50\n" in text
     assert re.search(r"root key\.create$", text, re.MULTILINE)
-    assert before < MOST_IDLE
-    assert before < play.gateway.resident_mib() < MOST_RESIDENT
+    most = MOST_RESIDENT + (OF_STORES if GatewayProcess.usual.shared else 0)
+    assert before < MOST_RESIDENT
+    assert before < play.gateway.resident_mib() < most
 
 
 async def test_no_other_target_leads_to_it(play: Play) -> None:

@@ -17,9 +17,15 @@ Result = TypeVar("Result")
 
 
 class Form:
-    """One process, a SQLite file in its data folder, counters in its memory."""
+    """One process, a SQLite file in its data folder, counters in its memory.
+
+    Attributes:
+        shared: whether counters are kept outside, and budgets leased by `workers` processes.
+    """
 
     name = "one"
+    shared = False
+    workers = 1
 
     def place(self) -> Mapping[str, Mapping[str, Any]]:
         """Sections of the settings that say where a new gateway keeps what it knows."""
@@ -35,17 +41,18 @@ class Many(Form):
     """
 
     name = "many"
+    shared = True
 
     def __init__(self, postgres: PostgresServer, redis: RedisServer, workers: int = 3) -> None:
         self._postgres = postgres
         self._redis = redis
-        self._workers = workers
+        self.workers = workers
         self._numbers = count(1)
 
     @override
     def place(self) -> Mapping[str, Mapping[str, Any]]:
         return {
-            "server": {"workers": self._workers},
+            "server": {"workers": self.workers},
             "database": {"url": self._postgres.fresh()},
             "state": {"url": self._redis.url, "prefix": f"gateway-{next(self._numbers)}"},
         }
