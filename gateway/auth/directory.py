@@ -301,7 +301,12 @@ class KeyDirectory:
     def _failed(self, digest: bytes, fault: Exception) -> None:
         if not self._failing:
             self._failing = True
-            _log.error("API keys cannot be read; serving remembered ones", exc_info=fault)
+            outage = isinstance(fault, Unavailable | TimeoutError)
+            _log.error(
+                "API keys cannot be read (%s); serving remembered ones",
+                str(fault) or "no answer in time",
+                exc_info=None if outage else fault,  # of an outage the line says all
+            )
         entry = self._entries.get(digest)
         if entry is None:
             return

@@ -40,6 +40,7 @@ async def lead(
     """
     lock = LeaderLock(database, name, holder, ttl=lease, clock=clock)
     renew_at = float("-inf")
+    resting = False
     try:
         while True:
             now = clock.monotonic()
@@ -50,6 +51,11 @@ async def lead(
             if lock.held:
                 try:
                     await job()
+                    resting = False
+                except Unavailable as fault:
+                    if not resting:
+                        _log.warning("job %s rests: %s", name, fault)
+                    resting = True
                 except Exception:  # noqa: BLE001 - the next pass may go better
                     _log.exception("job %s failed; it is tried again", name)
             await asyncio.sleep(min(interval, lease / 3))

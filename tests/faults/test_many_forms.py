@@ -158,7 +158,8 @@ class Storm:
             # Each charge is rounded up to nanos in the counter.
             assert exactly <= counters[team] <= exactly + Decimal(len(booked)) / 10**9, team
         assert journals(self.gateway.journal) == []
-        assert not [line for line in self.gateway.log if "Traceback" in line]
+        log = self.gateway.log
+        assert not [line for line in log if "Traceback" in line], "\n".join(log)
 
 
 @pytest.fixture

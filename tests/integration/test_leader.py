@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import logging
+
+import pytest
 
 from gateway.clock import SystemClock
+from gateway.errors import Unavailable
 from gateway.jobs.leader import lead
 from gateway.store.database import Database
 
@@ -71,4 +75,30 @@ async def test_a_pass_that_fails_is_followed_by_another(database_url: str) -> No
         await again.wait()
     leading.cancel()
     await asyncio.gather(leading, return_exceptions=True)
+    await database.aclose()
+
+
+async def test_a_job_rests_in_an_outage_and_says_so_once(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    database, passes, enough = Database(database_url), [0], asyncio.Event()
+
+    async def away() -> None:
+        passes[0] += 1
+        if passes[0] > 3:
+            enough.set()
+        raise Unavailable("the database is away")
+
+    with caplog.at_level(logging.WARNING):
+        leading = asyncio.create_task(
+            lead(database, "sums", "one", away, interval=0.02, clock=SystemClock())
+        )
+        async with asyncio.timeout(20):
+            await enough.wait()
+        leading.cancel()
+        await asyncio.gather(leading, return_exceptions=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "job sums rests: the database is away"
+    ]
+    assert caplog.records[0].exc_info is None
     await database.aclose()

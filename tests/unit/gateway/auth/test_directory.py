@@ -290,3 +290,24 @@ async def test_closing_ends_reads_under_way(source: Source, clock: HandClock) ->
     await asyncio.wait([waiter])
     assert waiter.cancelled()
     assert directory._reads == {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "traced"),
+    [(Unavailable("the database is away"), False), (TimeoutError(), False), (OSError("?"), True)],
+)
+async def test_an_outage_is_told_in_one_line_and_a_surprise_with_its_trace(
+    directory: KeyDirectory,
+    source: Source,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    fault: Exception,
+    traced: bool,
+) -> None:
+    source.fault = fault
+    with caplog.at_level(logging.ERROR), pytest.raises(Unavailable):
+        await directory.authenticate(HEADER)
+    (record,) = caplog.records
+    assert (record.exc_info is not None) is traced
+    assert record.getMessage().startswith("API keys cannot be read (")
+    assert "()" not in record.getMessage()
