@@ -11,11 +11,10 @@ from gateway.accounts.privacy import privacy_of
 from gateway.accounts.revisions import flat, settings_of
 from gateway.accounts.roles import Actor
 from gateway.accounts.rows import Key
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import NotFound
 from gateway.store.tables import accounts as tables
 
 KEYS = tables.api_keys
-LONGEST_OVERLAP = 30 * 86_400
 LISTED = (
     select(
         KEYS,
@@ -93,22 +92,3 @@ def audited(key: Key) -> dict[str, Any]:
         "old_expires_ms": key.old_expires_ms,
         **flat(key.settings, key.privacy),
     }
-
-
-def checked_overlap(overlap: int) -> None:
-    """Refuse an overlap that cannot be.
-
-    Raises:
-        InvalidRequest: code invalid_overlap.
-    """
-    if not 0 <= overlap <= LONGEST_OVERLAP:
-        raise InvalidRequest(
-            f"the old secret may be taken for 0 to {LONGEST_OVERLAP} seconds (30 days) more",
-            code="invalid_overlap",
-            param="overlap_seconds",
-        )
-
-
-def maker(actor: Actor) -> str:
-    """Who made something, as the tables have it: a member, a key, or `operator`."""
-    return actor.member_id or (actor.id if actor.kind != "operator" else "operator")

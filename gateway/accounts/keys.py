@@ -24,19 +24,25 @@ from gateway.accounts import (
     teams,
 )
 from gateway.accounts.ids import new_id
-from gateway.accounts.key_rows import KEYS, LISTED, audited, checked_overlap, find, key_of, maker
+from gateway.accounts.key_rows import KEYS, LISTED, audited, find, key_of
+from gateway.accounts.key_secrets import (
+    DEFAULT_OVERLAP,
+    check_expiry,
+    check_overlap,
+    maker,
+    rotation,
+    shown,
+)
 from gateway.accounts.names import checked_name
 from gateway.accounts.office import Act, Office
 from gateway.accounts.privacy import NOTHING_DEMANDED, Change, Privacy
 from gateway.accounts.roles import Actor
 from gateway.accounts.rows import Key, Page, Team
 from gateway.auth.keys import PREFIX, key_hash, new_key
-from gateway.errors import Conflict, InvalidRequest
+from gateway.errors import Conflict
 from gateway.policies.levels import NO_SETTINGS, LevelSettings
 from gateway.store.tables import accounts as tables
 
-DEFAULT_OVERLAP = 86_400
-_SHOWN = len(PREFIX) + 4
 _ORDER = (KEYS.c.created_ms, KEYS.c.id)
 
 
@@ -78,7 +84,7 @@ async def create(
     name = checked_name(name, what="key")
     settings = revisions.checked_settings(settings)
     async with office.act(actor) as act:
-        _check_expiry(expires_ms, act.now_ms)
+        check_expiry(expires_ms, act.now_ms)
         await installation.claim(act.connection, office.pepper, now_ms=act.now_ms)
         owner = await teams.find(act.connection, act.actor, team)
         whose = await _whose(act, owner, member)
@@ -118,14 +124,15 @@ async def insert_key(
 ) -> tuple[Key, str]:
     """`create`, inside an act that is allowed already."""
     plaintext = new_key()
+    prefix, last4 = shown(plaintext, PREFIX)
     row = Key(
         id=new_id("key"),
         name=name,
         team_id=team.id,
         team_name=team.name,
         organisation_id=team.organisation_id,
-        prefix=plaintext[:_SHOWN],
-        last4=plaintext[-4:],
+        prefix=prefix,
+        last4=last4,
         created_ms=act.now_ms,
         expires_ms=expires_ms,
         disabled_ms=None,
@@ -260,7 +267,7 @@ async def update(
         if name is not None and name != old.name:
             values["name"] = name
         if expires_ms is not UNSET and expires_ms != old.expires_ms:
-            _check_expiry(expires_ms, act.now_ms)
+            check_expiry(expires_ms, act.now_ms)
             values["expires_ms"] = expires_ms
         if disabled is not None and disabled != (old.disabled_ms is not None):
             values["disabled_ms"] = act.now_ms if disabled else None
@@ -295,23 +302,14 @@ async def rotate(
         InvalidRequest: code invalid_overlap.
         Conflict: the key is disabled or has expired, so that a new secret would not do; code key_ended.
     """
-    checked_overlap(overlap)
+    check_overlap(overlap)
     async with office.act(actor) as act:
         old = await find(act.connection, act.actor, key_id, for_update=True)
         roles.require_issue(act.actor, old.organisation_id, old.team_id, old.member_id)
         revisions.check_revision("key", current=old.revision, revision=revision)
-        if old.disabled_ms is not None or (old.expires_ms or act.now_ms + 1) <= act.now_ms:
-            raise Conflict(
-                "the key is disabled or has expired: make another one", code="key_ended", param="id"
-            )
-        plaintext = new_key()
-        values: dict[str, Any] = {
-            "key_hash": key_hash(office.pepper, plaintext.encode()),
-            "prefix": plaintext[:_SHOWN],
-            "last4": plaintext[-4:],
-            "old_hash": KEYS.c.key_hash if overlap else None,
-            "old_expires_ms": act.now_ms + overlap * 1000 if overlap else None,
-        }
+        values, plaintext = rotation(
+            KEYS, old, pepper=office.pepper, prefix=PREFIX, overlap=overlap, now_ms=act.now_ms
+        )
         new = await _write(act, old, values, action="key.rotate", revision=revision)
     return new, plaintext
 
@@ -382,12 +380,3 @@ def _require_read(actor: Actor, key: Key) -> None:
     if actor.id == key.id or (actor.member_id is not None and actor.member_id == key.member_id):
         return
     roles.require(actor, "keys:read", key.organisation_id, key.team_id)
-
-
-def _check_expiry(expires_ms: int | None, now_ms: int) -> None:
-    if expires_ms is not None and expires_ms <= now_ms:
-        raise InvalidRequest(
-            "a key cannot expire in the past; give a later time",
-            code="invalid_expiry",
-            param="expires",
-        )

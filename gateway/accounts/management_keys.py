@@ -12,8 +12,14 @@ from sqlalchemy import insert, select
 
 from gateway.accounts import installation, member_rows, organisations, pages, revisions, roles
 from gateway.accounts.ids import new_id
-from gateway.accounts.key_rows import checked_overlap, maker
-from gateway.accounts.keys import DEFAULT_OVERLAP
+from gateway.accounts.key_secrets import (
+    DEFAULT_OVERLAP,
+    check_expiry,
+    check_overlap,
+    maker,
+    rotation,
+    shown,
+)
 from gateway.accounts.management_key_rows import KEYS, audited, find, key_of
 from gateway.accounts.names import checked_name
 from gateway.accounts.office import Act, Office
@@ -23,7 +29,6 @@ from gateway.auth.keys import MANAGEMENT_PREFIX, key_hash, new_key
 from gateway.errors import Conflict, Forbidden, InvalidRequest, NotFound
 
 _ORDER = (KEYS.c.created_ms, KEYS.c.id)
-_SHOWN = len(MANAGEMENT_PREFIX) + 4
 
 
 async def create(
@@ -60,12 +65,7 @@ async def create(
     name = checked_name(name, what="management key")
     _check_scopes(scopes)
     async with office.act(actor) as act:
-        if expires_ms is not None and expires_ms <= act.now_ms:
-            raise InvalidRequest(
-                "a key cannot expire in the past; give a later time",
-                code="invalid_expiry",
-                param="expires",
-            )
+        check_expiry(expires_ms, act.now_ms)
         await installation.claim(act.connection, office.pepper, now_ms=act.now_ms)
         where = act.actor.organisation_id
         if organisation is not None:
@@ -75,13 +75,14 @@ async def create(
         _require_expiry(act.actor, expires_ms)
         member_id = None if member is None else await _owner(act, where, member)
         plaintext = new_key(MANAGEMENT_PREFIX)
+        prefix, last4 = shown(plaintext, MANAGEMENT_PREFIX)
         row = ManagementKey(
             id=new_id("mkey"),
             organisation_id=where,
             member_id=member_id,
             name=name,
-            prefix=plaintext[:_SHOWN],
-            last4=plaintext[-4:],
+            prefix=prefix,
+            last4=last4,
             scopes=tuple(sorted(scopes)),
             created_ms=act.now_ms,
             created_by=maker(act.actor),
@@ -237,25 +238,21 @@ async def rotate(
         InvalidRequest: code invalid_overlap.
         Conflict: it is disabled or has expired; code key_ended.
     """
-    checked_overlap(overlap)
+    check_overlap(overlap)
     async with office.act(actor) as act:
         old = await find(act.connection, act.actor, key_id, for_update=True)
         if act.actor.id != old.id:
             _require(act.actor, "management_keys:write", old.organisation_id)
             await _require_as_if_made(act, old)
         revisions.check_revision("management key", current=old.revision, revision=revision)
-        if old.disabled_ms is not None or (old.expires_ms or act.now_ms + 1) <= act.now_ms:
-            raise Conflict(
-                "the key is disabled or has expired: make another one", code="key_ended", param="id"
-            )
-        plaintext = new_key(MANAGEMENT_PREFIX)
-        values: dict[str, Any] = {
-            "key_hash": key_hash(office.pepper, plaintext.encode()),
-            "prefix": plaintext[:_SHOWN],
-            "last4": plaintext[-4:],
-            "old_hash": KEYS.c.key_hash if overlap else None,
-            "old_expires_ms": act.now_ms + overlap * 1000 if overlap else None,
-        }
+        values, plaintext = rotation(
+            KEYS,
+            old,
+            pepper=office.pepper,
+            prefix=MANAGEMENT_PREFIX,
+            overlap=overlap,
+            now_ms=act.now_ms,
+        )
         new = await _write(act, old, values, action="management_key.rotate", revision=revision)
     return new, plaintext
 

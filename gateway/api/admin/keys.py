@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from gateway.accounts import keys
+from gateway.accounts.key_secrets import LONGEST_OVERLAP
 from gateway.accounts.rows import Key
 from gateway.api.admin.caller import AdminRoute, Caller, Desks
 from gateway.api.admin.demands import DataCollection, Zdr, collection, privacy, privacy_change
@@ -37,7 +38,6 @@ from gateway.api.admin.shapes import (
 
 router = APIRouter(route_class=AdminRoute, tags=["keys"])
 
-LONGEST_OVERLAP = 30 * 86_400
 Ref = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}$")]
 Overlap = Annotated[
     int,
