@@ -231,7 +231,8 @@ async def rotate(
 ) -> tuple[ManagementKey, str]:
     """Give a management key another secret, as `gateway.accounts.keys.rotate` does.
 
-    Whoever does it must have all that the key may do: he gets to see it. A key may rotate itself.
+    Whoever does it must have all that the key may do: he gets to see it. A key may rotate itself, but not
+    by a secret that ends earlier than the key.
 
     Raises:
         NotFound, Forbidden, RevisionConflict: as `update`.
@@ -241,7 +242,10 @@ async def rotate(
     check_overlap(overlap)
     async with office.act(actor) as act:
         old = await find(act.connection, act.actor, key_id, for_update=True)
-        if act.actor.id != old.id:
+        if act.actor.id == old.id:
+            # The secret before a rotation, which may be why there was one, does not get a newer one.
+            _require_expiry(act.actor, old.expires_ms)
+        else:
             _require(act.actor, "management_keys:write", old.organisation_id)
             await _require_as_if_made(act, old)
         revisions.check_revision("management key", current=old.revision, revision=revision)

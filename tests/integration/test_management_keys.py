@@ -184,6 +184,19 @@ async def test_rotation_leaves_the_old_secret_its_time(
     assert (await _caller(office, third)).id == row.id
 
 
+async def test_a_key_rotates_itself_but_not_by_the_secret_that_it_had_before(
+    office: Office, there: World
+) -> None:
+    row, first = await management_keys.create(
+        office, OPERATOR, name="ci", scopes=NARROW, organisation=there.acme.id
+    )
+    _, second = await management_keys.rotate(office, await _caller(office, first), row.id)
+    before = await _caller(office, first)
+    assert await outcome(management_keys.rotate(office, before, row.id)) == "expiry_not_covered"
+    now = await _caller(office, second)
+    assert await outcome(management_keys.rotate(office, now, row.id)) == "done"
+
+
 async def test_a_key_that_ends_makes_none_that_outlives_it(
     office: Office, there: World, clock: HandClock
 ) -> None:
