@@ -4,11 +4,13 @@
 """
 
 import secrets
+from typing import Final
 
 from gateway.clock import Clock
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, lower case
 _COUNTER_BITS = 20
+_BOOT: Final = 8
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)  # of 10 bits
 
 
@@ -17,12 +19,17 @@ def _base32(value: int, width: int) -> str:
     return "".join([_PAIRS[(value >> 5 * at) & 1023] for at in range(width - 2, -1, -2)])
 
 
+def boot_of(name: str) -> str:
+    """The process that made an id: its `IdSource.boot`; of a shorter id, what follows the last dash."""
+    return name.rpartition("-")[2][-_BOOT:]
+
+
 class IdSource:
     """Makes the ids of one process."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._boot = _base32(secrets.randbits(40), 8)
+        self._boot = _base32(secrets.randbits(5 * _BOOT), _BOOT)
         self._count = secrets.randbits(_COUNTER_BITS)
         self._second = -1
         self._lead = ""

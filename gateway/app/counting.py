@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from importlib.metadata import version
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -22,6 +23,7 @@ from gateway.store.state import State
 from gateway.store.state.memory import MemoryState
 from gateway.store.state.redis import RedisCounters
 from gateway.store.state.shared import SharedState
+from gateway.store.state.untold import UntoldFile
 from gateway.store.workers import BEAT, Identity, WorkerRegistry
 from gateway.telemetry.metrics import Sample
 from gateway.usage.recent import Recent
@@ -58,6 +60,7 @@ async def counting(
     clock: Clock,
     *,
     registry: WorkerRegistry,
+    journals: Path,
     adopt: Callable[[], Awaitable[object]],
 ) -> AsyncIterator[Counting]:
     """What counts, as the settings say; closed at the end, which must come before the shipper's.
@@ -69,6 +72,7 @@ async def counting(
         shipper: what brings it there.
         clock: the time.
         registry: of processes; this one is in it already.
+        journals: the folder of this process's journal.
         adopt: brings to the ledger what dead processes left in their journals.
     """
     async with contextlib.AsyncExitStack() as stack:
@@ -90,13 +94,20 @@ async def counting(
             redis_counters(settings.state),
             SharedLedger(database, shipper.ship, adopt),
             registry,
+            UntoldFile(journals, registry.identity.id),
             clock,
             worker=registry.identity.id,
             hold_ttl=settings.state.hold_ttl,
             lease_share=settings.state.lease_share,
         )
         reached = await shared.start()
-        stack.push_async_callback(shared.aclose)
+
+        async def close() -> None:
+            await shared.aclose()
+            if shared.owing:
+                registry.stay()
+
+        stack.push_async_callback(close)
         sweeping = lead(
             database,
             "sweep",

@@ -163,6 +163,7 @@ class Worker:
         journal_folder = settings.data / "journal"
         journal_folder.mkdir(mode=0o700, exist_ok=True)
         replayed = await replay(journal_folder, database, clock=clock)
+        ids = IdSource(clock)
         if replayed.aborted or replayed.damaged:
             _log.warning(
                 "the last run did not end cleanly: %d requests settled as aborted, %d lines unreadable",
@@ -170,10 +171,12 @@ class Worker:
                 replayed.damaged,
             )
         journal = Journal(
-            journal_folder, loop=asyncio.get_running_loop(), sync=settings.journal.sync
+            journal_folder,
+            loop=asyncio.get_running_loop(),
+            boot=ids.boot,
+            sync=settings.journal.sync,
         )
         shipper = Shipper(database, journal, recent, clock=clock)
-        ids = IdSource(clock)
         noted, stack = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
         registry = await noted.enter_async_context(registered(settings, database, clock, ids.boot))
         counts = await stack.enter_async_context(
@@ -184,6 +187,7 @@ class Worker:
                 shipper,
                 clock,
                 registry=registry,
+                journals=journal_folder,
                 adopt=functools.partial(replay, journal_folder, database, clock=clock),
             )
         )
@@ -261,7 +265,8 @@ class Worker:
             await self._upstream.aclose()
             await directory.aclose()
             await journal.close()
-            await shipper.finish()
+            if not await shipper.finish():
+                registry.stay()
             journal.release()
             await noted.aclose()
             await database.aclose()

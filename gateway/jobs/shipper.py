@@ -119,12 +119,18 @@ class Shipper:
         """Let `run` end after its current pass."""
         self._stopping.set()
 
-    async def finish(self) -> None:
-        """Ship the rest after the journal was closed; what cannot be shipped stays in its files."""
+    async def finish(self) -> bool:
+        """Ship the rest after the journal was closed; what cannot be shipped stays in its files.
+
+        Returns:
+            Whether all is shipped.
+        """
         try:
             await self.ship()
         except (Unavailable, DBAPIError, OSError) as fault:
             log.warning("shipper: the journal is left for the next start: %s", fault)
+            return False
+        return True
 
     async def ship(self) -> int:
         """Ship everything that has ended by now, also what the disk refuses to have in the journal.

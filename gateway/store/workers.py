@@ -3,12 +3,16 @@
 A worker is alive as long as its row changes. Whether it does is judged by looking again, and never by
 comparing two machines' clocks; a look that fails forgets what was seen, for while the database was away
 nobody's row could change.
+
+A row goes when all that its worker did is in the ledger. So of what the worker still holds in the shared
+counters nothing was spent, but what the ledger knows; where the row is still there, nobody knows.
 """
 
 from typing import Final
 
 from msgspec import Struct
 from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.clock import Clock
 from gateway.store.database import Database
@@ -19,6 +23,8 @@ BEAT: Final = 2.0
 STALE: Final = 10.0
 """Seconds without a change after which a worker counts as dead."""
 _FRESH: Final = STALE - 2 * BEAT
+_KEPT: Final = 3600.0
+"""Seconds for which the row of a dead worker is kept, for what others may hold it to account for."""
 
 
 class Identity(Struct, frozen=True):
@@ -49,6 +55,7 @@ class WorkerRegistry:
         self._clock = clock
         self._started_ms = int(clock.now() * 1000)
         self._flushed: str | None = None
+        self._staying = False
         # By worker: what its row said, and since when, on our monotonic clock, it has said so.
         self._seen: dict[str, tuple[int, float]] = {}
         self._looked = self._beaten = -STALE  # monotonic
@@ -80,6 +87,9 @@ class WorkerRegistry:
                             **values,
                         )
                     )
+                for name, seen_ms in self._forgettable(began):
+                    row = (workers.c.id == name) & (workers.c.seen_ms == seen_ms)
+                    await connection.execute(delete(workers).where(row))
                 query = select(workers.c.id, workers.c.seen_ms)
                 rows = {row.id: row.seen_ms for row in await connection.execute(query)}
         except BaseException:
@@ -121,13 +131,22 @@ class WorkerRegistry:
             tuple(name for name in late if self._dead(name, now)),
         )
 
-    async def forget(self, names: tuple[str, ...]) -> None:
-        """Remove the rows of dead workers, unless they changed since they were looked at."""
+    def _forgettable(self, now: float) -> list[tuple[str, int]]:
+        return [
+            (name, seen_ms) for name, (seen_ms, since) in self._seen.items() if now - since >= _KEPT
+        ]
+
+    async def give_up(self, names: tuple[str, ...], epoch: str) -> None:
+        """Wait no more for dead workers to flush for `epoch`, unless they changed since the last look.
+
+        Their rows stay: what they had under way may be unknown for ever.
+        """
         async with self._database.transaction() as connection:
             for name in names:
                 if name in self._seen:
                     row = (workers.c.id == name) & (workers.c.seen_ms == self._seen[name][0])
-                    await connection.execute(delete(workers).where(row))
+                    given_up = update(workers).where(row).values(flushed_epoch=epoch)
+                    await connection.execute(given_up)
 
     async def rows(self) -> dict[str, int]:
         """All rows, also of the dead: when each was changed last, in epoch milliseconds of its machine."""
@@ -140,7 +159,17 @@ class WorkerRegistry:
         now = self._clock.monotonic()
         return sum(not self._dead(name, now) for name in self._seen)
 
+    def stay(self) -> None:
+        """Have `remove` do nothing: the ledger does not have all that this worker did."""
+        self._staying = True
+
     async def remove(self) -> None:
         """Say that this worker has stopped for good, with all that it did in the ledger."""
-        async with self._database.transaction() as connection:
-            await connection.execute(delete(workers).where(workers.c.id == self.identity.id))
+        if not self._staying:
+            async with self._database.transaction() as connection:
+                await remove(connection, self.identity.id)
+
+
+async def remove(connection: AsyncConnection, worker: str) -> None:
+    """Say of a worker that has stopped for good, that all that it did is in the ledger. Harmless twice."""
+    await connection.execute(delete(workers).where(workers.c.id == worker))

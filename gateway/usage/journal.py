@@ -59,6 +59,7 @@ class Journal:
     Args:
         folder: where the files live; made if missing.
         loop: the event loop that all calls come from.
+        boot: what names this process's files; unless it is given it is drawn.
         sync: `group` syncs every `fsync_interval` seconds behind the answers; `always` holds them
             until their lines are synced.
         fsync_interval: seconds between the first unsynced line and its fsync.
@@ -80,6 +81,7 @@ class Journal:
         folder: Path,
         *,
         loop: asyncio.AbstractEventLoop,
+        boot: str | None = None,
         sync: Literal["group", "always"] = "group",
         fsync_interval: float = FSYNC_INTERVAL,
         max_bytes: int = MAX_BYTES,
@@ -90,7 +92,7 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.healthy = True
-        self._boot = secrets.token_hex(8)
+        self._boot = boot or secrets.token_hex(8)
         self._loop = loop
         self._always = sync == "always"
         self._interval = fsync_interval

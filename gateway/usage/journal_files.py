@@ -35,6 +35,11 @@ class JournalFile:
         self.ordinal = ordinal
         self.finished = False
 
+    @property
+    def boot(self) -> str:
+        """The process that wrote it."""
+        return self.name.partition("-")[0]
+
     def close(self) -> None:
         """Give up the lock. Harmless twice."""
         if self.fd >= 0:
@@ -131,6 +136,19 @@ def _lock(path: Path, ordinal: int) -> JournalFile | None:
     file = JournalFile(path, fd, found.st_size, ordinal)
     file.finished = True
     return file
+
+
+def remove_beside(folder: Path, suffix: str) -> None:
+    """Remove the files called `<boot><suffix>` of processes that have no journal any more."""
+    # First these, as a process that makes one has a journal already.
+    beside = list(folder.glob("*" + suffix))
+    if not beside:
+        return
+    found = (_NAME.fullmatch(path.name) for path in folder.iterdir())
+    boots = {match["boot"] for match in found if match is not None}
+    for path in beside:
+        if path.name.removesuffix(suffix) not in boots:
+            path.unlink(missing_ok=True)
 
 
 def _remove_unborn(path: Path) -> None:

@@ -12,7 +12,9 @@ import msgspec
 from msgspec import Struct
 
 from gateway.clock import Clock
+from gateway.store import workers
 from gateway.store.database import Database
+from gateway.store.state import untold
 from gateway.usage import journal_files, ledger, queries
 from gateway.usage.aborted import aborted_outcome
 from gateway.usage.delivery import deliver
@@ -62,6 +64,8 @@ async def replay(
 
     Safe to repeat, and for several processes to do at once: each file is worked on under its lock.
 
+    A process of which all is in the ledger then, and which spent of no lease, leaves the registry.
+
     Raises:
         Unavailable: the database is away; the files stay.
         sqlalchemy.exc.DBAPIError: it refuses everything; the files stay.
@@ -73,6 +77,7 @@ async def replay(
             found = await _Replay(folder, database, clock, batch).process(files)
             log.warning("journal of a dead process replayed: %s", found)
             total += found
+    journal_files.remove_beside(folder, untold.SUFFIX)
     return total
 
 
@@ -104,6 +109,11 @@ class _Replay:
         total += Replayed(aborted=await self._settle())
         await deliver(self._database, self._folder, files=ends)
         if await ledger.make_durable(self._database):
+            boot = files[0].boot
+            told = not (self._folder / (boot + untold.SUFFIX)).exists()
+            if told and not (total.damaged or total.torn):
+                async with self._database.transaction() as connection:
+                    await workers.remove(connection, boot)
             for file in files:
                 if file.name in damaged:
                     file.set_aside(DAMAGED_SUFFIX)

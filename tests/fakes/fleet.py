@@ -11,6 +11,7 @@ from gateway.errors import Unavailable
 from gateway.store.state import Admitted, Decision, SharedCounters
 from gateway.store.state.loading import Ledger, Workers
 from gateway.store.state.shared import SharedState
+from gateway.store.state.untold import Untold
 from gateway.store.workers import STALE, Behind
 from gateway.values import BudgetHold, Reservation
 from tests.fakes.counters import FakeCounters, Store, turn
@@ -25,6 +26,11 @@ class Books:
     Attributes:
         away: it cannot be reached.
         slow: seconds that each use takes.
+        charged: generations in the ledger: their buckets, and what they cost.
+        flushed: by worker that has a row, for which epoch it has flushed.
+        beaten: when the dead were last alive.
+        orphaned: what is in the journals of the dead that are within reach.
+        clean: those of the dead whose journals are, and who spent of no lease.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -35,6 +41,7 @@ class Books:
         self.flushed: dict[str, str] = {}
         self.beaten: dict[str, float] = {}
         self.orphaned: dict[str, tuple[tuple[str, ...], int]] = {}
+        self.clean: set[str] = set()
 
     async def use(self) -> None:
         await asyncio.sleep(self.slow)
@@ -84,6 +91,9 @@ class FakeLedger(Ledger):
         await self.books.use()
         self.books.charged.update(self.books.orphaned)
         self.books.orphaned = {}
+        for name in self.books.clean:
+            self.books.flushed.pop(name, None)
+        self.books.clean = set()
 
 
 class FakeWorkers(Workers):
@@ -115,9 +125,40 @@ class FakeWorkers(Workers):
         return Behind(tuple(name for name in late if name not in dead), tuple(dead))
 
     @override
-    async def forget(self, names: tuple[str, ...]) -> None:
+    async def give_up(self, names: tuple[str, ...], epoch: str) -> None:
         for name in names:
-            self.books.flushed.pop(name, None)
+            self.books.flushed[name] = epoch
+
+    @override
+    async def rows(self) -> Collection[str]:
+        await self.books.use()
+        return set(self.books.flushed)
+
+
+class FakeUntold(Untold):
+    """A mark in memory.
+
+    Attributes:
+        refuses: it cannot be set.
+    """
+
+    def __init__(self) -> None:
+        self._marked = False
+        self.refuses = False
+
+    @property
+    @override
+    def marked(self) -> bool:
+        return self._marked
+
+    @override
+    def mark(self) -> bool:
+        self._marked = not self.refuses
+        return self._marked
+
+    @override
+    def clear(self) -> None:
+        self._marked = False
 
 
 class Worker:
@@ -135,10 +176,12 @@ class Worker:
         self.name = name
         self.ledger = FakeLedger(books)
         self.workers = FakeWorkers(books, name)
+        self.untold = FakeUntold()
         self.state = SharedState(
             counters,
             self.ledger,
             self.workers,
+            self.untold,
             books.clock,
             worker=name,
             hold_ttl=ttl,
@@ -151,7 +194,7 @@ class Worker:
     async def begin(self, *holds: BudgetHold) -> Decision:
         """A request that asks to be let in."""
         self.asked += 1
-        reservation = Reservation(f"{self.name}-{self.asked}", holds)
+        reservation = Reservation(f"gen-{self.asked}-{self.name}", holds)
         decision = await self.state.admit(reservation)
         if isinstance(decision, Admitted):
             self.held[reservation.id] = reservation
@@ -176,12 +219,15 @@ class Worker:
         """Whether it is in touch with the store."""
         return self.state._bond.up.is_set()
 
-    def die(self) -> None:
-        """Be killed: nothing more is done, and the journal is left for others to adopt."""
+    def die(self, *, journal: bool = True) -> None:
+        """Be killed: nothing more is done, and the journal is left for others, if they can have it."""
         self.workers.alive = False
         books = self.ledger.books
         books.beaten[self.name] = books.clock.monotonic()
-        books.orphaned.update(self.ledger.recent)
+        if journal:
+            books.orphaned.update(self.ledger.recent)
+            if not self.untold.marked:
+                books.clean.add(self.name)
         for task in [*self.state._bond._tasks, *self.state._loader._loads.values()]:
             task.cancel()
 

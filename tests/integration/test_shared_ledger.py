@@ -161,7 +161,7 @@ async def stand_still(one: WorkerRegistry, clock: HandClock) -> None:
     """Look on while nobody writes."""
     await one.behind("e1")
     for _ in range(3):
-        clock.advance(STALE / 3)
+        clock.advance(0.34 * STALE)
         await one.behind("e1")
 
 
@@ -183,12 +183,39 @@ async def test_a_worker_whose_row_stands_still_is_dead_whatever_its_clock_says(
     assert set((await one.behind("e1")).dead) == {"one", "other"}
     ahead.advance(1)
     await other.beat()
-    await one.forget(("other",))  # it has changed since: it stays
+    await one.give_up(("other",), "e1")  # it has changed since: it is waited for
     assert "other" in (await one.behind("e1")).alive
     await stand_still(one, clock)
     assert not one.fresh
-    await one.forget(("other",))
+    await one.give_up(("other",), "e1")
     assert await one.behind("e1") == Behind((), ("one",))
+    assert set(await one.rows()) == {"one", "other"}  # for what it may have had under way
+    assert "other" in (await one.behind("e2")).dead
+
+
+async def test_the_row_of_a_dead_worker_goes_within_the_hour_after(database: Database) -> None:
+    clock = HandClock()
+    one, other = registry(database, "one", clock), registry(database, "other", clock)
+    await other.beat()
+    for _ in range(3600 // 4):
+        await one.beat()
+        clock.advance(4)
+    assert set(await one.rows()) == {"one", "other"}
+    clock.advance(1)
+    await one.beat()
+    assert set(await one.rows()) == {"one"}
+
+
+async def test_a_worker_whose_work_is_not_all_in_the_ledger_stays_when_it_stops(
+    database: Database,
+) -> None:
+    one, other = (registry(database, name, HandClock()) for name in ("one", "other"))
+    for each in (one, other):
+        await each.beat()
+    one.stay()
+    await one.remove()
+    await other.remove()
+    assert set(await other.rows()) == {"one"}
 
 
 async def test_after_a_database_that_hung_nobody_is_dead_at_once(database: Database) -> None:

@@ -152,6 +152,7 @@ class Bond:
                     break
         finally:
             self._returning = None
+        self.leases.untold.clear()  # leases that were spent from are settled, or went with their epoch
         self.serial += 1
         self.up_since = self._clock.monotonic()
         self.up.set()
@@ -288,6 +289,7 @@ class Bond:
                     await self._counters.settle(lease.id, lease.spent)
                     self.leases.gone(lease)
                 await self.catch_up()
+                self.leases.untold.clear()
             except (StateLost, EpochChanged):
                 log.warning("state store: away while stopping; what is left there is estimated")
         tasks = list(self._tasks)

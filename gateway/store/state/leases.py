@@ -9,6 +9,7 @@ from itertools import count
 
 from msgspec.structs import replace
 
+from gateway.store.state.untold import Untold
 from gateway.values import BudgetHold, Reservation
 
 KEPT = 60.0
@@ -52,10 +53,14 @@ class Leases:
 
     Args:
         share: of a budget's limit; 0: none are taken.
-        worker: the id of this process, in the names of its leases.
+        worker: the id of this process, which ends the names of its leases.
+
+    Attributes:
+        untold: to be marked before anything is spent; cleared when the shared store was told what.
     """
 
-    def __init__(self, share: float, worker: str) -> None:
+    def __init__(self, share: float, worker: str, untold: Untold) -> None:
+        self.untold = untold
         self._millionths = round(share * 10**6)
         self._worker = worker
         self._numbers = count(1)
@@ -114,7 +119,7 @@ class Leases:
                 continue
             amount = hold.limit_nano * self._millionths // 10**6
             if bucket not in self._leases and amount > 0 and hold.on_state_loss == "lease":
-                name = f"lease-{self._worker}-{next(self._numbers)}"
+                name = f"lease-{next(self._numbers)}-{self._worker}"
                 wanted.append(Lease(name, replace(hold, amount_nano=amount)))
         return wanted
 

@@ -53,8 +53,11 @@ class Workers(Protocol):
     async def behind(self, epoch: str) -> Behind:
         """Who has not."""
 
-    async def forget(self, names: tuple[str, ...]) -> None:
-        """Remove the dead."""
+    async def give_up(self, names: tuple[str, ...], epoch: str) -> None:
+        """Wait no more for the dead to flush for `epoch`."""
+
+    async def rows(self) -> Collection[str]:
+        """Workers of which the ledger may lack something: the living, and dead whose journal nobody had."""
 
 
 class Loader:
@@ -156,7 +159,7 @@ class Loader:
                 # What they had not shipped is in their journals, as far as those can be reached.
                 log.warning("state store: dead workers are given up: %s", ", ".join(behind.dead))
                 await self._ledger.adopt()
-                await self._workers.forget(behind.dead)
+                await self._workers.give_up(behind.dead, epoch)
             self._all_flushed = True
 
     async def aclose(self) -> None:

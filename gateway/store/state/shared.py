@@ -51,6 +51,7 @@ from gateway.store.state.leases import Leases
 from gateway.store.state.live import KNOWN, LOCAL, Ended, Live
 from gateway.store.state.loading import Ledger, Loader, Workers
 from gateway.store.state.sweeping import Sweeper
+from gateway.store.state.untold import Untold
 from gateway.telemetry import metrics
 from gateway.values import Reservation
 
@@ -72,6 +73,7 @@ class SharedState(State):
         counters: SharedCounters,
         ledger: Ledger,
         workers: Workers,
+        untold: Untold,
         clock: Clock,
         *,
         worker: str,
@@ -84,6 +86,7 @@ class SharedState(State):
             counters: the shared store.
             ledger: what buckets are loaded from.
             workers: who else is alive.
+            untold: what says of this worker, once it is dead, whether it spent of its leases.
             clock: the time.
             worker: the id of this worker.
             hold_ttl: seconds after which what a dead worker held is settled.
@@ -94,8 +97,9 @@ class SharedState(State):
         self._clock = clock
         self._ttl = hold_ttl
         self._loader = Loader(counters, ledger, workers, clock)
-        self._sweeper = Sweeper(counters, ledger, clock)
-        self._bond = Bond(counters, self._loader, Leases(lease_share, worker), clock, hold_ttl)
+        self._sweeper = Sweeper(counters, ledger, workers, clock)
+        leases = Leases(lease_share, worker, untold)
+        self._bond = Bond(counters, self._loader, leases, clock, hold_ttl)
         self.unknown_settlements = 0
 
     async def start(self, wait: float = PATIENCE) -> bool:
@@ -112,6 +116,11 @@ class SharedState(State):
     def reachable(self) -> bool:
         """Whether the store is there just now, and knows all that this worker holds."""
         return self._bond.up.is_set()
+
+    @property
+    def owing(self) -> bool:
+        """Whether the store was not told of all that was spent of leases."""
+        return self._bond.leases.untold.marked
 
     # Requests
 
@@ -195,6 +204,8 @@ class SharedState(State):
             )
         trusted = self._workers.fresh and not self._bond.changed
         bare = self._bond.leases.uncovered(holds) if trusted else next(iter(holds), None)
+        if bare is None and holds and not self._bond.leases.untold.mark():
+            bare = holds[0]
         if bare is not None:
             left = self._bond.leases.left(bare.bucket)
             return Refusal(

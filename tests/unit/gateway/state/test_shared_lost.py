@@ -102,8 +102,8 @@ def test_what_was_spent_of_a_lease_is_booked_on_return_and_a_new_one_taken() -> 
             store.down = True
             await worker.begin(hold(6))
             await worker.begin(hold(4))
-            await worker.end(5, "w0-3")
-            await worker.end(18, "w0-2")  # it was let in before
+            await worker.end(5, "gen-3-w0")
+            await worker.end(18, "gen-2-w0")  # it was let in before
             store.down = False
             await until(worker.is_up)
             assert store.spent(BUCKET) == 23
@@ -127,7 +127,7 @@ def test_leases_of_an_epoch_that_is_gone_are_not_booked_beside_the_ledger() -> N
             store.down = False
             await until(worker.is_up)
             await worker.begin(hold(1))
-            await worker.end(1, "w0-4")
+            await worker.end(1, "gen-4-w0")
             assert store.spent(BUCKET) + store.held(BUCKET) - 4 in (5, 6, 7)
             await worker.end(2)
             await asyncio.sleep(KEPT + 5)
@@ -189,13 +189,13 @@ def test_settling_never_waits_for_the_store() -> None:
                 await asyncio.sleep(3600)
 
             store.pause, before = for_ever, store.pause
-            settling = worker.state.settle("w0-1", 5)
+            settling = worker.state.settle("gen-1-w0", 5)
             with pytest.raises(StopIteration):
                 settling.send(None)  # done without a wait
             store.pause = before
             store.down = True
             await worker.begin(hold(7))
-            await worker.end(6, "w0-2")
+            await worker.end(6, "gen-2-w0")
             store.down = False
             await until(lambda: store.spent(BUCKET) == 11)
 
@@ -256,7 +256,7 @@ def test_a_worker_starts_without_the_store_and_finds_it_later() -> None:
     run(work())
 
 
-def test_what_the_dead_held_is_settled_with_what_their_journal_says_or_else_in_full() -> None:
+def test_what_the_dead_held_is_settled_with_what_their_journal_says() -> None:
     async def work() -> None:
         async with fleet(2) as (store, _books, (one, other)):
             for amount in (20, 30):
@@ -267,11 +267,98 @@ def test_what_the_dead_held_is_settled_with_what_their_journal_says_or_else_in_f
             other.die()
             store.pause = before
             await asyncio.sleep(TTL + 1)
-            assert await one.state.sweep() == 1
-            assert (store.spent(BUCKET), store.held(BUCKET)) == (11, 39)
+            # Of the second it has nothing: that had not been sent to a provider.
+            assert await one.state.sweep() == 2
+            assert (store.spent(BUCKET), store.held(BUCKET)) == (11, 9)
+            assert ("tidegate_state_estimated_holds_total", (), 0) in set(one.state.samples())
+
+    run(work())
+
+
+def test_what_the_dead_held_is_settled_in_full_where_nobody_has_their_journal() -> None:
+    async def work() -> None:
+        async with fleet(2) as (store, _books, (one, other)):
+            await other.begin(hold(30))
+            await one.begin(hold(9))
+            other.die(journal=False)
+            await asyncio.sleep(TTL + 1)
+            assert await one.state.sweep() == 0  # somebody may yet come who has it
             await asyncio.sleep(20)
             assert await one.state.sweep() == 1
-            assert (store.spent(BUCKET), store.held(BUCKET)) == (41, 9)
+            assert (store.spent(BUCKET), store.held(BUCKET)) == (30, 9)
             assert ("tidegate_state_estimated_holds_total", (), 1) in set(one.state.samples())
+
+    run(work())
+
+
+def test_the_lease_of_a_dead_worker_that_never_lost_the_store_cost_nothing() -> None:
+    async def work() -> None:
+        async with fleet(2, share=0.1) as (store, _books, (one, other)):
+            await other.begin(hold(2))
+            await until(lambda: store.held(BUCKET) == 2 + 10)
+            await other.end(2)
+            await until(lambda: store.held(BUCKET) == 10)
+            other.die()
+            await asyncio.sleep(TTL + 1)
+            assert await one.state.sweep() == 1
+            assert (store.spent(BUCKET), store.held(BUCKET)) == (2, 0)
+
+    run(work())
+
+
+def test_the_lease_of_a_dead_worker_that_spent_of_it_counts_as_spent() -> None:
+    async def work() -> None:
+        async with fleet(2, share=0.1) as (store, _books, (one, other)):
+            await other.begin(hold(2))
+            await until(lambda: store.held(BUCKET) == 2 + 10)
+            await other.end(2)
+            await until(lambda: store.held(BUCKET) == 10)
+            other.cut()
+            assert isinstance(await other.begin(hold(5)), Admitted)
+            await other.end(4)
+            other.die()
+            await asyncio.sleep(TTL + 1)
+            assert await one.state.sweep() == 0
+            await asyncio.sleep(20)
+            assert await one.state.sweep() == 1
+            assert (store.spent(BUCKET), store.held(BUCKET)) == (2 + 10, 0)
+
+    run(work())
+
+
+def test_a_worker_is_marked_for_just_as_long_as_the_store_was_not_told_of_its_leases() -> None:
+    async def work() -> None:
+        async with fleet(1, share=0.1) as (store, _books, (worker,)):
+            await worker.begin(hold(2))
+            await until(lambda: store.held(BUCKET) == 2 + 10)
+            worker.cut()
+            assert isinstance(await worker.begin(hold(5, bucket="bud_2:total")), Refusal)
+            assert isinstance(await worker.begin(), Admitted)
+            marks = [worker.untold.marked]
+            assert isinstance(await worker.begin(hold(5)), Admitted)
+            marks.append(worker.untold.marked)
+            worker.cut(off=False)
+            await until(worker.is_up)
+            marks.append(worker.untold.marked)
+            assert marks == [False, True, False]
+            for _ in range(3):
+                await worker.end(1)
+
+    run(work())
+
+
+def test_nothing_is_spent_of_leases_where_the_mark_cannot_be_set() -> None:
+    async def work() -> None:
+        async with fleet(1, share=0.1) as (store, _books, (worker,)):
+            await worker.begin(hold(2))
+            await until(lambda: store.held(BUCKET) == 2 + 10)
+            await worker.end(2)
+            worker.cut()
+            worker.untold.refuses = True
+            refused = await worker.begin(hold(5))
+            assert isinstance(refused, Refusal)
+            assert refused.lost
+            worker.cut(off=False)
+            await until(worker.is_up)
 
     run(work())

@@ -9,8 +9,10 @@ from sqlalchemy.schema import DropTable
 
 from gateway.errors import Unavailable
 from gateway.store.database import Database
+from gateway.store.state.untold import UntoldFile
 from gateway.store.tables.usage import generations
-from gateway.usage import queries
+from gateway.store.workers import Identity, WorkerRegistry
+from gateway.usage import journal_files, queries
 from gateway.usage.delivery import REJECTED_FILE
 from gateway.usage.journal_files import JournalFile
 from gateway.usage.lines import Card, Close, Line, decode, encode
@@ -114,6 +116,36 @@ async def test_a_file_with_a_line_that_cannot_be_read_is_worked_off_and_kept(
     assert await replay(folder, database, clock=CLOCK) == Replayed(files=1, shipped=1, damaged=1)
     assert await booked(database, "gen-1") == outcome("gen-1")
     assert files_in(folder) == ["ab-1.jsonl.damaged"]
+
+
+async def test_a_process_of_which_all_is_known_leaves_the_registry(
+    database: Database, folder: Path
+) -> None:
+    names = ("ab", "spent", "damaged", "torn", "alive")
+    for name in names:
+        identity = Identity(name, "host", 1, "1.0")
+        await WorkerRegistry(database, identity, CLOCK).beat()
+    leave(folder, "ab-1.jsonl", opened("gen-1"), Close(outcome("gen-1")))
+    leave(folder, "ab-2.jsonl", opened("gen-2"))
+    leave(folder, "spent-1.jsonl")
+    mark = UntoldFile(folder, "spent")
+    assert mark.mark()
+    leave(folder, "damaged-1.jsonl", tail=b"\0\n")
+    leave(folder, "torn-1.jsonl", tail=b"{")
+    await replay(folder, database, clock=CLOCK)
+    looking = WorkerRegistry(database, Identity("-", "host", 1, "1.0"), CLOCK)
+    assert set(await looking.rows()) == {"spent", "damaged", "torn", "alive"}
+    assert files_in(folder) == ["damaged-1.jsonl.damaged"]  # the mark went with the journal
+
+
+async def test_the_mark_of_a_process_that_still_has_a_journal_stays(
+    database: Database, folder: Path
+) -> None:
+    alive = journal_files.create(folder, "alive", 1)
+    assert UntoldFile(folder, "alive").mark()
+    await replay(folder, database, clock=CLOCK)
+    assert files_in(folder) == ["alive-1.jsonl", "alive.leased"]
+    alive.close()
 
 
 async def test_an_empty_folder_and_empty_files_are_no_trouble(
