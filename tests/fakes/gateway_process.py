@@ -16,7 +16,7 @@ from gateway import app
 from gateway.accounts.opening import Installation, make_folder
 from gateway.settings import load_whereabouts
 from gateway.store import schema
-from tests.fakes import forms
+from tests.fakes import commands, forms
 from tests.fakes.forms import Form
 from tests.servers.watched import children
 
@@ -95,14 +95,11 @@ class GatewayProcess:
 
     async def administer(self, *words: str) -> str:
         """Run an administrative verb on the data folder; gives what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            *(str(PROGRAM), *words, "--config", str(self.config)),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        status, out, err = await asyncio.to_thread(
+            commands.run, [*words, "--config", str(self.config)]
         )
-        out, err = await process.communicate()
-        assert process.returncode == 0, err.decode()
-        return out.decode().strip()
+        assert status == 0, err
+        return out.strip()
 
     async def first_key(self) -> str:
         """Make the data folder and the key that is in it from the beginning."""

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.faults
 PROCESSES = 3
 PICO = 10**12
 TOO_MUCH = 100_000_000  # output tokens: more than any budget here
-BUDGETS = {"small": Decimal("0.005"), "leasing": Decimal(2), "refusing": Decimal(2)}
+BUDGETS = {"small": Decimal("0.0012"), "leasing": Decimal(2), "refusing": Decimal(2)}
 CALLERS = 3  # for each budget
 BEFORE, AFTER = 1.5, 1.5  # seconds of load around the harm
 LOST = 1.5  # seconds that a server stays away
@@ -97,9 +97,10 @@ class Storm:
             while not (caller.lost or self._over):
                 streamed = random.random() < 0.5
                 tag = "[[fault=error500,at=moonshot]]" if random.random() < 0.05 else ""
-                text = f"[[n={random.randint(1, 6)},think=0,pace=10]]{tag} so it is"
+                count = 60 if random.random() < 0.1 else random.randint(1, 6)
+                text = f"[[n={count},think=0,pace=10]]{tag} so it is"
                 begun = time.monotonic()
-                body = chat(text, stream=streamed, max_tokens=20)
+                body = chat(text, stream=streamed, max_tokens=max(20, count))
                 caller.send("POST", PATH, body, key=self.keys[team])
                 reply = await caller.until(lambda _: False, within=60.0)
                 noted = told(reply, streamed=streamed) if reply.status == 200 else None
@@ -155,6 +156,8 @@ class Storm:
         for team, budget in BUDGETS.items():
             exactly = Decimal(spent[team]) / PICO
             assert exactly <= budget, team
+            refused = any(one.reply.status == 402 for one in self.heard if one.team == team)
+            assert refused or team != "small", "the small budget is to be driven to its end"
             # Each charge is rounded up to nanos in the counter.
             assert exactly <= counters[team] <= exactly + Decimal(len(booked)) / 10**9, team
         assert journals(self.gateway.journal) == []
