@@ -35,10 +35,8 @@ run: $(RUN_STAMP)
 test: check
 	@$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m pytest -n $(JOBS) -m "not faults and not litellm and not vllm"
-ifeq ($(MANY),1)
-	$(BIN)/python -m pytest -m "not faults and not litellm and not vllm" --form many tests/e2e
-endif
-	$(BIN)/python -m pytest -m faults
+	$(BIN)/python -m pytest -n $(JOBS) -m "not faults and not litellm and not vllm" --form many tests/e2e
+	$(BIN)/python -m pytest -n $(JOBS) -m faults
 	@$(BIN)/python -m tests.litellm.environment
 	$(BIN)/python -m pytest -m litellm
 ifeq ($(VLLM),1)
