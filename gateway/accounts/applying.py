@@ -229,7 +229,9 @@ class _Applying:
                 member=member,
             )
             self.secrets[path] = secret
-            self.steps.append(Step("create", "key", path, {}, {"name": wanted.name}))
+            said = {"name": wanted.name, "member": wanted.member, "expires": wanted.expires}
+            given = {field: value for field, value in said.items() if value is not UNSET}
+            self.steps.append(Step("create", "key", path, {}, given))
         elif wanted.member is not UNSET:
             member = (await self._required(organisation, wanted.member, f"{path}: member")).id
             if member != found.member_id:

@@ -60,6 +60,9 @@ def _installation(config: Path | None, data: Path | None) -> "Installation":
         raise click.ClickException("\n".join(fault.faults)) from fault
 
 
+SEEN = "running gateways follow within `auth.poll_interval` (2 s by default), with Redis at once"
+"""What to expect of a change of accounts; `docs/concepts/keys.md` has the whole of it."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
 
 

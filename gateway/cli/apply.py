@@ -82,14 +82,17 @@ def apply(
 
 
 def _line(step: "Step") -> str:
-    """One step: `~ team default/search  settings.models: [] -> ["…"]`."""
+    """One step: what it is done to, and a line for each value that it gives or changes."""
     head = f"{_SIGNS[step.action]} {step.kind} {step.path}"
     fields = list(dict.fromkeys([*step.before, *step.after]))
-    told = [
-        f"    {field}: {_value(step.before, field)} -> {_value(step.after, field)}"
-        for field in fields
-        if step.action == "update"
-    ]
+    told: list[str] = []
+    if step.action == "create":
+        told = [f"    {field}: {_value(step.after, field)}" for field in fields if field != "name"]
+    elif step.action == "update":
+        told = [
+            f"    {field}: {_value(step.before, field)} -> {_value(step.after, field)}"
+            for field in fields
+        ]
     return "\n".join([head, *told])
 
 

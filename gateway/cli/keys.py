@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 from msgspec import UNSET
 
-from gateway.cli.administration import data_option, json_option, show, utc, with_office
+from gateway.cli.administration import SEEN, data_option, json_option, show, utc, with_office
 from gateway.cli.privacy import change, columns, making_options, privacy, setting_options, told
 from gateway.clock import SystemClock
 
@@ -196,10 +196,7 @@ def disable(key_id: str, data: "Installation") -> None:
     from gateway.accounts import keys as accounts
 
     key = with_office(data, lambda office, actor: accounts.disable(office, actor, key_id))
-    click.echo(
-        f"{key.id} is disabled; running gateways refuse it within `auth.max_age` (15 s by default)",
-        err=True,
-    )
+    click.echo(f"{key.id} is disabled; {SEEN}", err=True)
 
 
 @keys.command("enable")
@@ -212,10 +209,7 @@ def enable(key_id: str, data: "Installation") -> None:
     key = with_office(
         data, lambda office, actor: accounts.update(office, actor, key_id, disabled=False)
     )
-    click.echo(
-        f"{key.id} is enabled; running gateways take it within `auth.max_age` (15 s by default)",
-        err=True,
-    )
+    click.echo(f"{key.id} is enabled; {SEEN}", err=True)
 
 
 def lifetime(duration: str, *, option: str = "--expires") -> int:

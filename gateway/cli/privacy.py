@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from gateway.cli.administration import SEEN
+
 if TYPE_CHECKING:
     from gateway.accounts.privacy import Change, Privacy
 
@@ -63,7 +65,4 @@ def columns(levels: "Mapping[str, Privacy]") -> Mapping[str, str | None]:
 def told(name: str, levels: "Mapping[str, Privacy]") -> str:
     """What is in force after a change, for stderr."""
     row = columns(levels)
-    return (
-        f"{name}: zdr {row['zdr']}, data collection {row['data_collection']}; running gateways"
-        " follow within `auth.max_age` (15 s by default)"
-    )
+    return f"{name}: zdr {row['zdr']}, data collection {row['data_collection']}; {SEEN}"

@@ -48,7 +48,7 @@ def show_settings(
     rows: list[dict[str, Any]] = [
         {
             "setting": value.name,
-            "value": value.value if as_json else _short(value.value),
+            "value": value.value if as_json else _short(value.name, value.value),
             "from": ", ".join(f"{source.level} {source.name}" for source in value.sources),
         }
         for value in told.values
@@ -116,5 +116,8 @@ def _change(text: str) -> tuple[str, Any]:
         return name, value
 
 
-def _short(value: Any) -> str:
+def _short(name: str, value: Any) -> str:
+    if name == "budget":
+        told = f"{value['limit']} {value['currency']} {value['period']}"
+        return told if value["on_state_loss"] == "lease" else f"{told}, {value['on_state_loss']}"
     return value if isinstance(value, str) else json.dumps(value, separators=(", ", ": "))

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.administration import data_option, json_option, show, utc, with_office
+from gateway.cli.administration import SEEN, data_option, json_option, show, utc, with_office
 from gateway.cli.privacy import change, columns, making_options, privacy, setting_options, told
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def disable(team: str, data: "Installation") -> None:
     from gateway.accounts import teams as accounts
 
     row = with_office(data, lambda office, actor: accounts.disable(office, actor, team))
-    click.echo(f"{row.name} ({row.id}) is disabled", err=True)
+    click.echo(f"{row.name} ({row.id}) is disabled; {SEEN}", err=True)
 
 
 @teams.command("enable")
@@ -88,7 +88,7 @@ def enable(team: str, data: "Installation") -> None:
     from gateway.accounts import teams as accounts
 
     row = with_office(data, lambda office, actor: accounts.enable(office, actor, team))
-    click.echo(f"{row.name} ({row.id}) is enabled", err=True)
+    click.echo(f"{row.name} ({row.id}) is enabled; {SEEN}", err=True)
 
 
 @teams.command("list")

@@ -1,9 +1,7 @@
-"""The administrative API of a real gateway process: the guide is followed, and its edges are tried."""
+"""The edges of the administrative API of a real gateway process; `test_guides.py` has a day of it."""
 
 import asyncio
 import json
-import os
-import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,11 +16,6 @@ from gateway.clock import SystemClock
 from tests.builders import OWN_ENDPOINT
 from tests.fakes.accounts import OPERATOR
 from tests.fakes.gateway_process import GatewayProcess
-
-ROOT = Path(__file__).resolve().parents[2]
-GUIDE = (ROOT / "docs/guides/admin-api.md").read_text(encoding="utf-8")
-MOST_RESIDENT = 110  # MiB: docs/performance.md; also once the framework of this API is in use
-OF_STORES = 15  # and what the libraries of PostgreSQL and Redis add to that
 
 
 class Play:
@@ -69,33 +62,6 @@ async def _played(folder: Path, **server: Any) -> AsyncIterator[Play]:
 async def play(tmp_path: Path) -> AsyncIterator[Play]:
     async with _played(tmp_path) as play:
         yield play
-
-
-async def test_the_guide_can_be_followed(play: Play) -> None:
-    before = play.gateway.resident_mib()
-    blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
-    first, *rest = blocks
-    assert "management-keys create" in first  # the key that `play` made already
-    process = await asyncio.create_subprocess_exec(
-        *("bash", "-euo", "pipefail", "-c", "\n".join(rest)),
-        env={
-            **os.environ,  # noqa: TID251 - handed on
-            "URL": f"http://{play.gateway.host}:{play.gateway.port}",
-            "KEY": play.key,
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    text = out.decode()
-    assert process.returncode == 0, text + err.decode()
-    assert '["models",["moonshotai/kimi-k2.6"]]' in text
-    assert re.search(r'^\["limits",.*600', text, re.MULTILINE)
-    assert "\nmoonshotai/kimi-k2.6\n50\n" in text
-    assert re.search(r"root key\.create$", text, re.MULTILINE)
-    most = MOST_RESIDENT + (OF_STORES if GatewayProcess.usual.shared else 0)
-    assert before < MOST_RESIDENT
-    assert before < play.gateway.resident_mib() < most
 
 
 async def test_no_other_target_leads_to_it(play: Play) -> None:
