@@ -32,7 +32,6 @@ from gateway.values import Principal
 _log = logging.getLogger(__name__)
 _SWEEP = 600.0  # seconds between looks for budget windows that are over
 _SWEEP_SHARED = 2.0  # seconds between looks for what dead processes held
-_MISSED_BEATS = 1.5  # beats after which a row that did not change is not of a process that is alive
 
 
 class Counting(Struct, frozen=True):
@@ -144,33 +143,6 @@ def redis_counters(state: StateSettings) -> RedisCounters:
 def identity(worker: str) -> Identity:
     """Who this process is, to the others."""
     return Identity(worker, socket.gethostname(), os.getpid(), version("tidegate"))
-
-
-async def refuse_second(settings: Settings, database: Database, clock: Clock) -> None:
-    """See that nobody else serves from this database, if limits and budgets are counted in memory.
-
-    Raises:
-        ConfigurationError: somebody does.
-        Unavailable: the database cannot be read.
-    """
-    if settings.state.url is not None or settings.database.url is None:
-        return  # a SQLite file is in a folder, which has one owner
-    registry = WorkerRegistry(database, identity("-"), clock)
-    before = await registry.rows()
-    if not before:
-        return
-    await asyncio.sleep(BEAT * _MISSED_BEATS)
-    after = await registry.rows()
-    if alive := sorted(name for name, seen in after.items() if before.get(name) != seen):
-        raise ConfigurationError(
-            [
-                (
-                    f"database.url: {len(alive)} other gateway process(es) serve from this database"
-                    f" ({', '.join(alive)}), and counters in memory cannot be shared: set 'state.url' to a"
-                    " Redis or Valkey server for all of them, or stop the others"
-                )
-            ]
-        )
 
 
 async def _nothing(_: Principal) -> None:

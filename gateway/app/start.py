@@ -5,7 +5,8 @@ from pathlib import Path
 from backends import litellm_fault
 from gateway.accounts import bootstrap
 from gateway.accounts.opening import Installation, make_folder
-from gateway.app.counting import redis_counters, refuse_second
+from gateway.app import alone
+from gateway.app.counting import redis_counters
 from gateway.app.upstream import Books
 from gateway.clock import SystemClock
 from gateway.errors import ConfigurationError
@@ -33,7 +34,7 @@ async def prepare(settings: Settings, *, owned: bool = False) -> None:
     await first_account(installation, with_key=False)
     database = installation.database()
     try:
-        await refuse_second(settings, database, SystemClock())
+        await alone.claim(settings, database, SystemClock())
     finally:
         await database.aclose()
 

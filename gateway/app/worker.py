@@ -5,6 +5,7 @@ import contextlib
 import functools
 import gc
 import logging
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -19,6 +20,7 @@ from gateway.accounts.principals import find_principal
 from gateway.api.admin.edge import routes as admin_routes
 from gateway.api.edge import Edge
 from gateway.api.routes import BASES, CHAT, MESSAGES, Pages, application
+from gateway.app import alone
 from gateway.app.counting import counting, registered
 from gateway.app.upstream import Upstream
 from gateway.auth.directory import KeyDirectory
@@ -159,6 +161,8 @@ class Worker:
         secret = installation.pepper()
         self._salts = pepper.derived(secret, "cache salts")
         database = installation.database()
+        noted, stack = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
+        await noted.enter_async_context(alone.claimed(settings, database, _leave))
         recent, counted = Recent(), self.metrics
         journal_folder = settings.data / "journal"
         journal_folder.mkdir(mode=0o700, exist_ok=True)
@@ -177,7 +181,6 @@ class Worker:
             sync=settings.journal.sync,
         )
         shipper = Shipper(database, journal, recent, clock=clock)
-        noted, stack = contextlib.AsyncExitStack(), contextlib.AsyncExitStack()
         registry = await noted.enter_async_context(registered(settings, database, clock, ids.boot))
         counts = await stack.enter_async_context(
             counting(
@@ -251,7 +254,7 @@ class Worker:
         upstream.start()
         upstream.serve(breaker)
         shipping = asyncio.create_task(shipper.run())
-        jobs = (evidence.run(), watch.run(), prune(database, clock))
+        jobs = (evidence.run(), watch.run(), prune(database, clock, ids.boot))
         beside = [asyncio.create_task(job) for job in jobs]
         try:
             yield
@@ -270,6 +273,11 @@ class Worker:
             journal.release()
             await noted.aclose()
             await database.aclose()
+
+
+def _leave() -> None:
+    """Have this process stop, as whoever started it can."""
+    signal.raise_signal(signal.SIGTERM)
 
 
 def build(settings: Settings) -> Starlette:

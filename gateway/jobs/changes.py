@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.clock import Clock
 from gateway.errors import Unavailable
+from gateway.store import leases
 from gateway.store.database import Database
 from gateway.store.tables.operations import account_changes
 
@@ -133,15 +134,34 @@ class ChangeWatch:
             await asyncio.sleep(self._interval)
 
 
-async def prune(database: Database, clock: Clock) -> None:
-    """Delete notes that everybody has seen long ago, each hour, until cancelled. Several may do it."""
+async def prune(database: Database, clock: Clock, holder: str) -> None:
+    """Delete notes that everybody has seen long ago, each hour, until cancelled.
+
+    One of the processes that do this deletes, for as long as it lives.
+
+    Args:
+        database: where the notes are.
+        clock: the time.
+        holder: the id of this process.
+    """
     while True:
-        before = int((clock.now() - KEPT) * 1000)
         try:
-            async with database.transaction() as connection:
-                await connection.execute(
-                    delete(account_changes).where(account_changes.c.at_ms < before)
-                )
+            await prune_once(database, clock, holder)
         except (Unavailable, DBAPIError) as fault:
             _log.warning("old notes of changes are not deleted: %s", fault)
         await asyncio.sleep(_PRUNE)
+
+
+async def prune_once(database: Database, clock: Clock, holder: str) -> bool:
+    """Do it now, as `prune`; False: it is another's to do.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    # A lease for longer than until the next time: one that is renewed each few seconds is not worth it.
+    if not await leases.take(database, "changes", holder, ttl=_PRUNE * 1.1):
+        return False
+    before = int((clock.now() - KEPT) * 1000)
+    async with database.transaction() as connection:
+        await connection.execute(delete(account_changes).where(account_changes.c.at_ms < before))
+    return True

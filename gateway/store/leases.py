@@ -5,6 +5,7 @@ agree. (SQLite's is that of the machine, which all of its processes share.) The 
 before it asked, by its monotonic clock: it stops believing before anyone else may take the lease.
 """
 
+from msgspec import Struct
 from sqlalchemy import text
 
 from gateway.clock import Clock
@@ -27,6 +28,12 @@ def _take(now: str) -> str:
 
 
 _TAKE = {dialect: text(_take(now)) for dialect, now in _NOW_MS.items()}
+_STANDING = {
+    dialect: text(
+        f"SELECT holder, until_ms FROM leases WHERE name = :name AND until_ms > {now}"  # noqa: S608 -- as above
+    )
+    for dialect, now in _NOW_MS.items()
+}
 _RELEASE = text("DELETE FROM leases WHERE name = :name AND holder = :holder")
 
 
@@ -46,6 +53,25 @@ async def take(database: Database, name: str, holder: str, *, ttl: float) -> boo
     async with database.transaction() as connection:
         row = (await connection.execute(_TAKE[database.dialect], asked)).one_or_none()
     return row is not None
+
+
+class Lease(Struct, frozen=True):
+    """A lease that somebody has; `until_ms`, on the database's clock, changes whenever it is renewed."""
+
+    holder: str
+    until_ms: int
+
+
+async def standing(database: Database, name: str) -> Lease | None:
+    """Who has a lease; None: nobody.
+
+    Raises:
+        Unavailable: the database is away.
+    """
+    async with database.reading() as connection:
+        found = await connection.execute(_STANDING[database.dialect], {"name": name})
+        row = found.one_or_none()
+    return None if row is None else Lease(row.holder, row.until_ms)
 
 
 async def release(database: Database, name: str, holder: str) -> None:

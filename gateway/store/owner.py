@@ -2,9 +2,12 @@
 
 import fcntl
 import os
+import secrets
 from pathlib import Path
 
 from gateway.errors import ConfigurationError
+
+_MARK = 16
 
 
 def take(data: Path) -> int:
@@ -35,3 +38,23 @@ def take(data: Path) -> int:
             ]
         ) from None
     return descriptor
+
+
+def mark(data: Path) -> str:
+    """16 characters that tell a data folder from all others, the same after each restart.
+
+    Args:
+        data: a folder that this process, or the one that started it, has taken.
+
+    Raises:
+        ConfigurationError: it cannot be read or written.
+    """
+    path = data / "owner.lock"
+    try:
+        known = path.read_text(encoding="ascii", errors="replace")
+        if len(known) != _MARK:
+            known = secrets.token_hex(_MARK // 2)
+            path.write_text(known, encoding="ascii")  # in place: the lock is on this very file
+    except OSError as fault:
+        raise ConfigurationError([f"{path}: {fault.strerror}"]) from fault
+    return known

@@ -12,7 +12,7 @@ from gateway.accounts import organisations, teams
 from gateway.accounts.announcing import announcer
 from gateway.accounts.office import Office
 from gateway.clock import SystemClock
-from gateway.jobs.changes import ChangeWatch
+from gateway.jobs.changes import KEPT, ChangeWatch, prune_once
 from gateway.store.announcements import Announcements, Changes
 from gateway.store.database import Database
 from gateway.store.tables.operations import account_changes
@@ -187,3 +187,29 @@ async def test_an_act_succeeds_where_redis_is_gone(
     async with database.reading() as connection:
         assert await connection.scalar(select(func.count()).select_from(account_changes))
     await nowhere.aclose()
+
+
+async def test_one_process_for_all_deletes_old_notes(database: Database) -> None:
+    clock = SystemClock()
+
+    async def note(age: float) -> None:
+        at_ms = int((clock.now() - age) * 1000)
+        row = {"at_ms": at_ms, "kind": "team", "ref": f"{age:.0f}"}
+        async with database.transaction() as connection:
+            await connection.execute(insert(account_changes).values(row))
+
+    async def left() -> list[str]:
+        async with database.reading() as connection:
+            found = await connection.scalars(select(account_changes.c.ref))
+            return sorted(found)
+
+    old, new = f"{KEPT + 60:.0f}", "60"
+    for age in (KEPT + 60, 60):
+        await note(age)
+    assert await prune_once(database, clock, "first")
+    assert await left() == [new]
+    await note(KEPT + 60)
+    assert not await prune_once(database, clock, "second")
+    assert await left() == sorted([old, new])
+    assert await prune_once(database, clock, "first")
+    assert await left() == [new]

@@ -50,6 +50,22 @@ async def test_of_many_who_find_it_over_one_gets_it(databases: list[Database]) -
     assert not await leases.take(databases[0], "sweep", "dead", ttl=60)
 
 
+async def test_who_has_it_is_seen_and_whether_it_was_renewed(databases: list[Database]) -> None:
+    first, second = databases[:2]
+    assert await leases.standing(first, "alone") is None
+    assert await leases.take(first, "alone", "a", ttl=60)
+    found = await leases.standing(second, "alone")
+    assert found is not None
+    assert found.holder == "a"
+    assert await leases.standing(second, "alone") == found
+    assert await leases.take(first, "alone", "a", ttl=90)
+    renewed = await leases.standing(second, "alone")
+    assert renewed is not None
+    assert renewed.until_ms >= found.until_ms + 20_000
+    await _end(first, "alone")
+    assert await leases.standing(second, "alone") is None
+
+
 async def test_it_is_renewed_kept_and_given_back(databases: list[Database]) -> None:
     first, second = databases[:2]
     assert await leases.take(first, "sweep", "a", ttl=60)
