@@ -162,8 +162,8 @@ async def _keep(database: Database, holder: str, lost: Callable[[], None]) -> No
             _log.exception("this gateway could not be noted as the only one on its database")
         await asyncio.sleep(TTL / 3)
     _log.error(
-        "while this gateway could not reach the database, another one took its place; it counts in memory"
-        " as this one does, so this one stops: set 'state.url' for gateways that serve together"
+        "while this gateway hung or could not reach the database, another one took its place; both count in"
+        " memory, so this one stops: set 'state.url' for gateways that serve together"
     )
     lost()
 

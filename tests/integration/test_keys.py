@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from gateway.accounts import audit, budgets, keys, members, teams
+from gateway.accounts import audit, budgets, keys, members, memberships, teams
 from gateway.accounts.office import Office
 from gateway.accounts.principals import find_principal
 from gateway.accounts.privacy import Change
@@ -189,3 +189,24 @@ async def test_the_caller_has_the_budgets_of_four_levels_the_nearest_first(
     found = await _caller(office, secret)
     assert found is not None
     assert found.disabled == "member_disabled"
+
+
+async def test_a_key_of_a_member_who_left_the_team_stays_the_teams_and_bound_by_the_member(
+    office: Office, there: World
+) -> None:
+    who = there.members["service"]
+    row, secret = await keys.create(office, OPERATOR, team=there.search.id, member=who.id)
+    await budgets.set_budget(office, OPERATOR, "member", who.id, budgets.limit("3", "daily"))
+    before = await _caller(office, secret)
+    await memberships.remove(office, OPERATOR, there.search.id, who.id)
+    after = await _caller(office, secret)
+    assert after is not None
+    assert after == before
+    assert (after.team_id, after.member_id, after.disabled) == (there.search.id, who.id, "")
+    assert [budget.scope for budget in after.budgets] == ["member"]
+    own = there.actor("service")
+    assert await outcome(keys.rotate(office, own, row.id)) != "done", "it was its while in the team"
+    await members.disable(office, OPERATOR, who.id)
+    refused = await _caller(office, secret)
+    assert refused is not None
+    assert refused.disabled == "member_disabled"

@@ -215,6 +215,8 @@ async def test_a_key_that_ends_makes_none_that_outlives_it(
         assert await outcome(made) == "expiry_not_covered"
     made = management_keys.create(office, short, name="x", scopes=NARROW, expires_ms=ends)
     assert await outcome(made) == "done"
+    row, _ = await keys.create(office, short, team=there.search.id)
+    assert row.expires_ms is None, "an inference key has no scopes, and is the team's"
     clock.advance(61)
     with pytest.raises(Unauthenticated) as caught:
         await _caller(office, secret)
