@@ -56,13 +56,13 @@ async def claim(settings: Settings, database: Database, clock: Clock) -> None:
             found = await leases.standing(database, LEASE)
             return found is None or found.holder == holder
 
-        await _until(nobody, database, "state.url", "would not see what is spent here")
+        await _until(nobody, database, clock, "state.url", "would not see what is spent here")
         return
 
     async def taken() -> bool:
         return await leases.take(database, LEASE, holder, ttl=TTL)
 
-    await _until(taken, database, "database.url", "counters in memory cannot be shared")
+    await _until(taken, database, clock, "database.url", "counters in memory cannot be shared")
     try:
         await _see_none_alive(database, clock)
     except BaseException:
@@ -71,11 +71,28 @@ async def claim(settings: Settings, database: Database, clock: Clock) -> None:
 
 
 async def _until(
-    free: Callable[[], Awaitable[bool]], database: Database, setting: str, why: str
+    free: Callable[[], Awaitable[bool]], database: Database, clock: Clock, setting: str, why: str
 ) -> None:
     """Return once it is free; refuse once whoever has the lease renews it, and so is alive."""
     first: leases.Lease | None = None
-    while not await free():
+    give_up = clock.monotonic() + 2 * TTL
+    while True:
+        try:
+            if await free():
+                return
+        except Unavailable as fault:
+            # Who hangs within a transaction holds the row of the lease.
+            if clock.monotonic() > give_up:
+                raise ConfigurationError(
+                    [
+                        (
+                            "database.url: it cannot be seen whether another gateway serves from this"
+                            f" database: {fault.message}; if one hangs, end it"
+                        )
+                    ]
+                ) from fault
+            await asyncio.sleep(_LOOK)
+            continue
         found = await leases.standing(database, LEASE)
         if found is None:
             continue

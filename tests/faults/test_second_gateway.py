@@ -21,6 +21,7 @@ from tests.servers.redis_server import RedisServer
 pytestmark = pytest.mark.faults
 PEPPER = "ab" * 32
 CANNOT = "counters in memory cannot be shared"
+LEASE = "SELECT until_ms FROM leases WHERE name = 'counters in memory'"
 REMEDY = "set 'state.url' to "
 
 
@@ -147,6 +148,9 @@ async def test_another_takes_the_place_of_one_that_crashed(replicas: Replicas) -
 
 async def test_one_that_hung_while_another_took_its_place_stops(replicas: Replicas) -> None:
     first, second = await replicas.serving("first"), await replicas.one("second")
+    renewed = first.read(LEASE)
+    # Not within a transaction, in which it would hold the row.
+    await until(lambda: first.read(LEASE) != renewed, TTL)
     os.kill(first.pid, signal.SIGSTOP)
     await second.start()
     os.kill(first.pid, signal.SIGCONT)

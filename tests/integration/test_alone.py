@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from sqlalchemy import text
+
 from gateway.app import alone
 from gateway.clock import SystemClock
-from gateway.errors import ConfigurationError
+from gateway.errors import ConfigurationError, Unavailable
 from gateway.settings import Settings, check
 from gateway.store import leases, owner
 from gateway.store.database import Database
@@ -66,6 +69,25 @@ async def test_of_many_that_begin_at_once_one_is_alone(tmp_path: Path, postgres_
     database = Database(postgres_url)
     assert await leases.standing(database, alone.LEASE) is None, "given back"
     await database.aclose()
+
+
+async def test_one_that_hangs_with_the_lease_in_its_hand_is_waited_for(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    settings = _settings(tmp_path, postgres_url)
+    hung, database = Database(postgres_url), Database(postgres_url, command_timeout=0.2)
+    assert await leases.take(hung, alone.LEASE, "it", ttl=0.01)
+    async with hung.transaction() as connection:
+        await connection.execute(text("SELECT 1 FROM leases FOR UPDATE"))
+        with pytest.raises(Unavailable):
+            await leases.take(database, alone.LEASE, "other", ttl=60)
+        claiming = asyncio.create_task(alone.claim(settings, database, SystemClock()))
+        await asyncio.wait([claiming], timeout=0.5)
+        assert not claiming.done()
+    async with asyncio.timeout(20):
+        await claiming
+    for one in (hung, database):
+        await one.aclose()
 
 
 async def test_on_a_file_nothing_is_asked(tmp_path: Path) -> None:
