@@ -115,11 +115,11 @@ class Admission:
             GatewayError: the request is not admitted.
         """
         services, now = self._services, self._services.clock.now()
-        if isinstance(decision, Refusal):
-            raise over_budget(decision, now)
         if isinstance(decision, Admitted):
             self._answer.note_limits(decision.rates, now)
             return
+        if isinstance(decision, Refusal):
+            raise over_budget(decision, now)
         if decision.period:
             self._answer.note_limits((left_of(decision),), now)
         labels = (("scope", decision.scope), ("what", decision.what))

@@ -4,13 +4,26 @@ Of several limits of one kind the tightest is told: that of which the least shar
 """
 
 import datetime as dt
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from math import ceil
 
 from gateway.store.state import Limited, RateLeft
 
-_KINDS = ("requests", "tokens")
 _SECOND, _MINUTE, _HOUR = 1000, 60_000, 3_600_000  # milliseconds
+
+# By kind, in the order in which they are told: a template with a place for each of the three values.
+_OPENAI = {
+    kind: f"x-ratelimit-limit-{kind}: %d\r\n"
+    f"x-ratelimit-remaining-{kind}: %d\r\n"
+    f"x-ratelimit-reset-{kind}: %s\r\n"
+    for kind in ("requests", "tokens")
+}
+_ANTHROPIC = {
+    kind: f"anthropic-ratelimit-{kind}-limit: %d\r\n"
+    f"anthropic-ratelimit-{kind}-remaining: %d\r\n"
+    f"anthropic-ratelimit-{kind}-reset: %s\r\n"
+    for kind in ("requests", "tokens")
+}
 
 
 def openai_lines(rates: Sequence[RateLeft], _: float) -> str:
@@ -18,14 +31,12 @@ def openai_lines(rates: Sequence[RateLeft], _: float) -> str:
 
     The reset is a duration until all of the limit is there again, such as `1s`, `6m0s` or `250ms`.
     """
-    return "".join(
-        [
-            f"x-ratelimit-limit-{rate.what}: {rate.limit}\r\n"
-            f"x-ratelimit-remaining-{rate.what}: {rate.remaining}\r\n"
-            f"x-ratelimit-reset-{rate.what}: {duration(rate.reset_after)}\r\n"
-            for rate in _tightest(rates)
-        ]
-    )
+    tightest = _tightest(rates)
+    lines = ""
+    for kind, template in _OPENAI.items():
+        if (rate := tightest.get(kind)) is not None:
+            lines += template % (rate.limit, rate.remaining, duration(rate.reset_after))
+    return lines
 
 
 def anthropic_lines(rates: Sequence[RateLeft], now: float) -> str:
@@ -33,14 +44,12 @@ def anthropic_lines(rates: Sequence[RateLeft], now: float) -> str:
 
     Read 2026-11-22. The reset is a time in RFC 3339, rounded up to a second. `now` is in epoch seconds.
     """
-    return "".join(
-        [
-            f"anthropic-ratelimit-{rate.what}-limit: {rate.limit}\r\n"
-            f"anthropic-ratelimit-{rate.what}-remaining: {rate.remaining}\r\n"
-            f"anthropic-ratelimit-{rate.what}-reset: {_moment(now + rate.reset_after)}\r\n"
-            for rate in _tightest(rates)
-        ]
-    )
+    tightest = _tightest(rates)
+    lines = ""
+    for kind, template in _ANTHROPIC.items():
+        if (rate := tightest.get(kind)) is not None:
+            lines += template % (rate.limit, rate.remaining, _moment(now + rate.reset_after))
+    return lines
 
 
 def left_of(limited: Limited) -> RateLeft:
@@ -50,11 +59,14 @@ def left_of(limited: Limited) -> RateLeft:
     )
 
 
-def _tightest(rates: Sequence[RateLeft]) -> Iterable[RateLeft]:
-    for kind in _KINDS:
-        found = [rate for rate in rates if rate.what == kind]
-        if found:
-            yield found[0] if len(found) == 1 else min(found, key=_tightness)
+def _tightest(rates: Sequence[RateLeft]) -> dict[str, RateLeft]:
+    """The tightest of each kind; of several that are as tight, the first."""
+    tightest: dict[str, RateLeft] = {}
+    for rate in rates:
+        kind = rate.what
+        if kind not in tightest or _tightness(rate) < _tightness(tightest[kind]):
+            tightest[kind] = rate
+    return tightest
 
 
 def _tightness(rate: RateLeft) -> tuple[float, float]:
@@ -63,9 +75,9 @@ def _tightness(rate: RateLeft) -> tuple[float, float]:
 
 def duration(seconds: float) -> str:
     """A span as OpenAI writes it, which is Go's way; milliseconds, rounded up."""
-    left = math.ceil(round(seconds * 1000, 3))
-    if 0 < left < _SECOND:
-        return f"{left}ms"
+    left = ceil(round(seconds * 1000, 3))
+    if left < _SECOND:
+        return f"{left}ms" if left > 0 else "0s"
     hours, left = divmod(left, _HOUR)
     minutes, left = divmod(left, _MINUTE)
     text = f"{left / _SECOND:g}s"
@@ -75,4 +87,4 @@ def duration(seconds: float) -> str:
 
 
 def _moment(epoch: float) -> str:
-    return dt.datetime.fromtimestamp(math.ceil(epoch), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.fromtimestamp(ceil(epoch), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -4,6 +4,7 @@ from datetime import date
 from functools import lru_cache
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.errors import BudgetExceeded
 from gateway.values import BudgetHold, BudgetRule
@@ -92,27 +93,37 @@ def holds(budgets: tuple[BudgetRule, ...], worst: Money, now: float) -> tuple[Bu
     """
     if not budgets:
         return ()
+    counters = _counters(budgets, int(now // _DAY))
+    if counters.currency != worst.currency:
+        rule = next(rule for rule in budgets if rule.currency != worst.currency)
+        raise _mismatch(rule, worst.currency)
     amount = worst.nano_up()
-    compiled = []
-    for rule, (name, limit, resets_at) in _counters(budgets, int(now // _DAY)):
-        if rule.currency != worst.currency:
-            raise _mismatch(rule, worst.currency)
-        compiled.append(BudgetHold(name, limit, amount, resets_at, rule.scope, rule.on_state_loss))
-    return tuple(compiled)
+    return tuple([replace(hold, amount_nano=amount) for hold in counters.holds])
+
+
+class _Counters(Struct, frozen=True):
+    """What of a caller's holds is the same all day: all but the amounts.
+
+    `currency` is that of all its budgets; "" where they have several.
+    """
+
+    holds: tuple[BudgetHold, ...]
+    currency: str
 
 
 @lru_cache(maxsize=4096)
-def _counters(
-    budgets: tuple[BudgetRule, ...], day: int
-) -> tuple[tuple[BudgetRule, tuple[str, int, int | None]], ...]:
-    """What of a caller's holds is the same all day: counter, limit in nano-units, reset."""
+def _counters(budgets: tuple[BudgetRule, ...], day: int) -> _Counters:
     counters = []
     for rule in budgets:
         current = _window(rule.period, day)
         # A limit is rounded down as amounts are rounded up: never a nano-unit too many.
         limit = rule.limit_pico // _PICOS_IN_NANO
-        counters.append((rule, (f"{rule.id}:{current.label}", limit, current.resets_at)))
-    return tuple(counters)
+        name = f"{rule.id}:{current.label}"
+        counters.append(
+            BudgetHold(name, limit, 0, current.resets_at, rule.scope, rule.on_state_loss)
+        )
+    currencies = {rule.currency for rule in budgets}
+    return _Counters(tuple(counters), currencies.pop() if len(currencies) == 1 else "")
 
 
 def _mismatch(rule: BudgetRule, currency: str) -> BudgetExceeded:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.values import LimitRule, Principal, RateTake, SlotTake
 from gateway.wire.request import ChatRequest
@@ -28,12 +29,18 @@ NOTHING: Takes = ((), ())
 class _Prepared(Struct, frozen=True):
     """What the requests of a key for a model take: what is always the same, and what depends on each.
 
-    Of the second, rules with the names of their counters; "" where the end user is part of it.
+    Attributes:
+        rates: of requests; the same each time.
+        slots: the same each time.
+        others: what depends on the request: rules with the names of their counters; "" where the end user
+            is part of it.
+        tokens: of `others`, where nothing of them but the amount depends on the request: all but that.
     """
 
     rates: tuple[RateTake, ...]
     slots: tuple[SlotTake, ...]
     others: tuple[tuple[LimitRule, str], ...]
+    tokens: tuple[RateTake, ...] | None
 
 
 def takes(principal: Principal, request: ChatRequest, model: str, tokens: int) -> Takes:
@@ -49,8 +56,9 @@ def takes(principal: Principal, request: ChatRequest, model: str, tokens: int) -
     if not limits:
         return NOTHING
     prepared = _prepared(limits, principal.key_id, principal.member_id, model)
-    if not prepared.others:
-        return prepared.rates, prepared.slots
+    if prepared.tokens is not None:
+        estimated = [replace(take, amount=tokens) for take in prepared.tokens]
+        return (*prepared.rates, *estimated), prepared.slots
     user = None
     rates, slots = list(prepared.rates), list(prepared.slots)
     for rule, bucket in prepared.others:
@@ -69,10 +77,11 @@ def _take(
     if rule.what == "concurrency":
         slots.append(SlotTake(bucket, rule.amount, rule.scope, rule.each))
     else:
-        amount = tokens if rule.what == "tokens" else 1
-        rates.append(
-            RateTake(bucket, rule.amount, rule.period, amount, rule.what, rule.scope, rule.each)
-        )
+        rates.append(_rate(rule, bucket, tokens if rule.what == "tokens" else 1))
+
+
+def _rate(rule: LimitRule, bucket: str, amount: int) -> RateTake:
+    return RateTake(bucket, rule.amount, rule.period, amount, rule.what, rule.scope, rule.each)
 
 
 @lru_cache(maxsize=4096)
@@ -89,7 +98,10 @@ def _prepared(limits: tuple[LimitRule, ...], key: str, member: str | None, model
             others.append((rule, bucket))
         else:
             _take(rule, bucket, 0, rates, slots)
-    return _Prepared(tuple(rates), tuple(slots), tuple(others))
+    alike = None
+    if all(bucket for _, bucket in others):
+        alike = tuple([_rate(rule, bucket, 0) for rule, bucket in others])
+    return _Prepared(tuple(rates), tuple(slots), tuple(others), alike)
 
 
 def _hashed(end_user: bytes | None) -> str:

@@ -33,12 +33,20 @@ class _Rate:
     has microseconds, all amounts are whole numbers, exact in doubles up to 2⁵³.
     """
 
-    __slots__ = ("at", "empty_at", "level")
+    __slots__ = ("at", "level", "limit")
 
     def __init__(self) -> None:
         self.level = 0.0
-        self.at = 0.0  # epoch, in microseconds, as is `empty_at`
-        self.empty_at = 0.0
+        self.at = 0.0  # epoch, in microseconds
+        self.limit = 0  # what it was last taken of
+
+    def idle(self, now: float) -> bool:
+        """Whether all of it could be taken again."""
+        return self.at + (ceil(self.level / self.limit) if self.limit else 0) <= now
+
+
+# Of each rate of a reservation: how full it would be, and its limit.
+_Fills = list[tuple[_Rate, float, int]]
 
 
 class MemoryState(State):
@@ -65,11 +73,13 @@ class MemoryState(State):
         rates = reservation.rates
         if name in held:
             return self._again(rates) if rates else ADMITTED
+        admitted = ADMITTED
         if rates:
             now = self._now() * 1e6 // 1
-            levels = self._fits(rates, now)
-            if levels is None:
+            fitting = self._fits(rates, now)
+            if fitting is None:
                 return self._limited(rates, now)
+            fills, new, admitted = fitting
         slots = reservation.slots
         if slots:
             places = self._slots
@@ -77,13 +87,13 @@ class MemoryState(State):
                 if places.get(slot.bucket, 0) >= slot.limit:
                     return _full(slot, places.get(slot.bucket, 0))
         holds, buckets = reservation.holds, self._buckets
-        for taken, hold in enumerate(holds):
+        for hold in holds:
             bucket = buckets.get(hold.bucket)
             if bucket is None:
                 bucket = buckets[hold.bucket] = _Bucket(hold.resets_at)
             amount = hold.amount_nano
             if bucket.spent + bucket.held + amount > hold.limit_nano:
-                for earlier in holds[:taken]:
+                for earlier in holds[: holds.index(hold)]:
                     buckets[earlier.bucket].held -= earlier.amount_nano
                 return _refused(hold, bucket)
             # Taken as it is tested: nothing waits in between, so nobody sees half a reservation.
@@ -93,60 +103,56 @@ class MemoryState(State):
         if slots:
             for slot in slots:
                 places[slot.bucket] = places.get(slot.bucket, 0) + 1
-        return self._take(rates, now, levels) if rates and levels else ADMITTED
+        if rates:
+            self._fill(fills, new, now)
+        return admitted
 
     def _fits(
         self, rates: tuple[RateTake, ...], now: float
-    ) -> list[tuple[_Rate | None, float]] | None:
-        """Each rate, and how full it would be; None if one refuses."""
-        known = self._rates
-        levels = []
+    ) -> tuple[_Fills, dict[str, _Rate], Admitted] | None:
+        """What becomes of the rates, those of them that are new, and the answer; None if one refuses."""
+        find = self._rates.get
+        fills: _Fills = []
+        new: dict[str, _Rate] = {}
+        left = []
         for take in rates:
             limit, span = take.limit, take.period * 1e6
             level = take.amount * span
-            rate = known.get(take.bucket)
-            if rate is not None:
+            rate = find(take.bucket)
+            if rate is None:
+                rate = new[take.bucket] = _Rate()
+            else:
                 before = rate.level
+                # A clock that was set back drains nothing for the span that it repeats.
                 if (passed := now - rate.at) > 0:
                     before -= passed * limit
                 if before > 0:
                     level += before
-            if level > limit * span:
+            free = limit * span - level
+            if free < 0:
                 return None
-            levels.append((rate, level))
-        return levels
+            reset = ceil(level / limit) / 1e6 if limit else 0.0
+            left.append(RateLeft(take.what, take.scope, limit, int(free / span), reset))
+            fills.append((rate, level, limit))
+        return fills, new, Admitted(tuple(left))
 
-    def _take(
-        self,
-        rates: tuple[RateTake, ...],
-        now: float,
-        levels: list[tuple[_Rate | None, float]],
-    ) -> Admitted:
-        left, new = [], 0
-        for take, (known, level) in zip(rates, levels, strict=True):
-            limit, span = take.limit, take.period * 1e6
-            rate = known
-            if rate is None:
-                rate = self._rates[take.bucket] = _Rate()
-                new += 1
-            drains = ceil(level / limit) if limit else 0
-            rate.level, rate.at, rate.empty_at = level, now, now + drains
-            remaining = int((limit * span - level) / span)
-            left.append(RateLeft(take.what, take.scope, limit, remaining, drains / 1e6))
+    def _fill(self, fills: _Fills, new: dict[str, _Rate], now: float) -> None:
+        for rate, level, limit in fills:
+            rate.level, rate.at, rate.limit = level, now, limit
         if new:
+            self._rates.update(new)
             # End users are without number: the memory that they take must follow those that are active.
-            self._forget_idle(now, 2 * new)
-        return Admitted(tuple(left))
+            self._forget_idle(now, 2 * len(new))
 
     def _forget_idle(self, now: float, count: int) -> int:
         rates = self._rates
         forgotten = 0
         for _ in range(min(count, len(rates))):
             name, rate = rates.popitem(last=False)
-            if rate.empty_at > now:
-                rates[name] = rate
-            else:
+            if rate.idle(now):
                 forgotten += 1
+            else:
+                rates[name] = rate
         return forgotten
 
     def _level(self, take: RateTake, now: float) -> float:
@@ -219,11 +225,10 @@ class MemoryState(State):
 
     def _correct(self, rates: tuple[RateTake, ...], tokens: int) -> None:
         """Give back, or take, what the tokens used differ from their estimate."""
-        now = 0.0
+        now = self._now() * 1e6 // 1
         for take in rates:
             if take.what != "tokens" or take.amount == tokens:
                 continue
-            now = now or self._now() * 1e6 // 1
             limit, level = take.limit, (tokens - take.amount) * (take.period * 1e6)
             rate = self._rates.get(take.bucket)
             if rate is None:
@@ -236,9 +241,8 @@ class MemoryState(State):
                     before -= passed * limit
                 if before > 0:
                     level += before
-            rate.level = level = max(0.0, level)
-            rate.at = now
-            rate.empty_at = now + (ceil(level / limit) if limit else 0)
+            rate.level = max(0.0, level)
+            rate.at, rate.limit = now, limit
 
     @override
     async def load(self, bucket: str, spent_nano: int, resets_at: float | None = None) -> None:
