@@ -32,6 +32,7 @@ _HALVES = re.compile(
 # what that cost it (recordings of 2026-03-12, read 2026-11-22).
 _UNTOLD = frozenset({"role", "provider_metadata"})
 _EMPTY = frozenset({b"null", b'""', b"[]"})
+_LONGEST_EMPTY = max(map(len, _EMPTY))
 _MEANINGFUL = frozenset({"content", "reasoning", "reasoning_content", "tool_calls", "refusal"})
 
 _FINISH = {
@@ -59,6 +60,10 @@ class _PromptDetails(Struct):
 
 class _CompletionDetails(Struct):
     reasoning_tokens: int | None = None
+
+
+_NO_PROMPT_DETAILS = _PromptDetails()
+_NO_COMPLETION_DETAILS = _CompletionDetails()
 
 
 class _Usage(Struct):
@@ -186,9 +191,8 @@ def usage_of(raw: Raw) -> Usage | None:
     prompt, completion = found.prompt_tokens, found.completion_tokens
     if prompt is None or completion is None:
         return None
-    details = found.prompt_tokens_details or _PromptDetails()
-    reasoning = found.completion_tokens_details or _CompletionDetails()
-    cost = bytes(found.cost).decode("ascii", "replace").strip('"')
+    details = found.prompt_tokens_details or _NO_PROMPT_DETAILS
+    reasoning = found.completion_tokens_details or _NO_COMPLETION_DETAILS
     cached = found.cached_tokens or details.cached_tokens or 0
     written = details.cache_write_tokens or 0
     if details.created_cache_tokens:
@@ -201,8 +205,13 @@ def usage_of(raw: Raw) -> Usage | None:
         cache_write=written,
         cache_write_1h=details.cache_write_1h_tokens or 0,
         reasoning=reasoning.reasoning_tokens or 0,
-        reported_cost=cost if _NUMBER.fullmatch(cost) else None,
+        reported_cost=_cost_in(found.cost) if len(found.cost) else None,
     )
+
+
+def _cost_in(raw: Raw) -> str | None:
+    cost = bytes(raw).decode("ascii", "replace").strip('"')
+    return cost if _NUMBER.fullmatch(cost) else None
 
 
 def readable(document: bytes) -> tuple[Chunk, bytes]:
@@ -233,7 +242,8 @@ def piece_of(index: int, delta: dict[str, Raw], scores: Raw) -> Piece | None:
     kept: dict[str, Raw] = {}
     meaningful = False
     for name, raw in delta.items():
-        if name in _UNTOLD or bytes(raw) in _EMPTY:
+        # Lengths first: no long text is copied and hashed to see that it is not one of these.
+        if name in _UNTOLD or (len(raw) <= _LONGEST_EMPTY and bytes(raw) in _EMPTY):
             continue
         if name in _MEANINGFUL:
             meaningful = True

@@ -282,7 +282,8 @@ def read_whole(
         finish = finish_of(choice, choice.finish_reason or "stop", classify)
         if piece is not None:
             told = _told_whole(piece, calls, leaks=reading.leaks)
-            if finish.reason not in _CUT:
+            # Of a message without any, calls can only have leaked into the text.
+            if (reading.leaks or "tool_calls" in piece.delta) and finish.reason not in _CUT:
                 _check_tool_calls(told)
             events += told
         events.append(calls.finish(finish))

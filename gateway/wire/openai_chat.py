@@ -3,6 +3,8 @@
 Only the fields that decisions need are decoded. Message content stays the caller's own bytes.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 from msgspec import Raw, Struct
 
@@ -30,6 +32,8 @@ from gateway.wire.web_search import BUILTIN, MOST_SEARCHES, NAME
 _MAX_CHOICES = 16
 # Fields that few requests have: one look tells whether any of them is there.
 _SPECIAL = frozenset(UNSUPPORTED) | {"preset"} | modes.FIELDS | preferences.FIELDS
+# The same of fields that agents send, and plain requests do without.
+_FURTHER = frozenset({"service_tier", "stream_options", "usage", "tools"})
 _EXAMPLE = '{"model": "…", "messages": [{"role": "user", "content": "…"}]}'
 
 
@@ -91,41 +95,24 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
         wanted = preferences.preferences_of(fields)
         fields.pop("providerOptions", None)
         preset = preset_name(fields.pop("preset", None))
-    tier = get("service_tier")
-    if tier is not None and decoded(_TIER, "service_tier", tier, "a string") not in (
-        None,
-        "auto",
-        "default",
-    ):
-        raise InvalidRequest(
-            "only the service tiers 'auto' and 'default' are offered",
-            param="service_tier",
-            code="unsupported_parameter",
-        )
+    asked = False
+    tools: Raw | None = None
+    searches = 0
+    if not fields.keys().isdisjoint(_FURTHER):
+        _check_tier(get("service_tier"))
+        asked = _asks_for_usage(get("stream_options"), get("usage"))
+        tools = get("tools")
+        searches = 0 if tools is None else _check_tools(tools)
     stream = get("stream")
-    stream_options = get("stream_options")
-    usage = get("usage")
-    asked = (
-        stream_options is not None
-        and (o := decoded(_STREAM_OPTIONS, "stream_options", stream_options, _USAGE_WANTED))
-        is not None
-        and bool(o.include_usage)
-    ) or (
-        usage is not None
-        and (u := decoded(_USAGE_OPTION, "usage", usage, 'an object such as {"include": true}'))
-        is not None
-        and bool(u.include)
-    )
-    tools = get("tools")
-    searches = 0 if tools is None else _check_tools(tools)
+    choices = get("n")
     # The size of what becomes prompt: every field counts, so that no rendering of tools or schemas
     # by a provider's template can outgrow it.
     return ChatRequest(
         model=model,
         stream=stream is not None and bool(decoded(_BOOL, "stream", stream, "true or false")),
         include_usage=usage_always or asked,
-        max_tokens=_cap(get("max_completion_tokens"), get("max_tokens")),
-        choices=_choices(get("n")),
+        max_tokens=_cap(fields),
+        choices=1 if choices is None else _choices(choices),
         fields=fields,
         prompt_bytes=len(body) if tools is None else len(body) + len(tools),
         body=body,
@@ -135,6 +122,33 @@ def parse(body: bytes | bytearray, *, usage_always: bool) -> ChatRequest:
         preferences=wanted,
         searches=searches,
         preset=preset,
+    )
+
+
+def _check_tier(raw: Raw | None) -> None:
+    if raw is not None and decoded(_TIER, "service_tier", raw, "a string") not in (
+        None,
+        "auto",
+        "default",
+    ):
+        raise InvalidRequest(
+            "only the service tiers 'auto' and 'default' are offered",
+            param="service_tier",
+            code="unsupported_parameter",
+        )
+
+
+def _asks_for_usage(options: Raw | None, usage: Raw | None) -> bool:
+    """Whether `stream_options`, or OpenRouter's `usage`, asks that a stream end with usage."""
+    return (
+        options is not None
+        and (o := decoded(_STREAM_OPTIONS, "stream_options", options, _USAGE_WANTED)) is not None
+        and bool(o.include_usage)
+    ) or (
+        usage is not None
+        and (u := decoded(_USAGE_OPTION, "usage", usage, 'an object such as {"include": true}'))
+        is not None
+        and bool(u.include)
     )
 
 
@@ -170,8 +184,9 @@ def _check_tools(raw: Raw) -> int:
     return MOST_SEARCHES
 
 
-def _cap(newer: Raw | None, older: Raw | None) -> int | None:
-    for name, raw in (("max_completion_tokens", newer), ("max_tokens", older)):
+def _cap(fields: Mapping[str, Raw]) -> int | None:
+    for name in ("max_completion_tokens", "max_tokens"):
+        raw = fields.get(name)
         if raw is None:
             continue
         value = decoded(_INT, name, raw, "a whole number")
@@ -181,9 +196,7 @@ def _cap(newer: Raw | None, older: Raw | None) -> int | None:
     return None
 
 
-def _choices(raw: Raw | None) -> int:
-    if raw is None:
-        return 1
+def _choices(raw: Raw) -> int:
     value = decoded(_INT, "n", raw, "a whole number")
     if value is None:
         return 1
