@@ -9,14 +9,14 @@ from typing import Protocol
 class Head(Protocol):
     """The head of a caller's request."""
 
-    def header(self, name: bytes) -> bytes | None:
+    def header(self, name: bytes, /) -> bytes | None:
         """The value of a header by its lower-case name.
 
         Raises:
             GatewayError: it is there more than once.
         """
 
-    def first(self, name: bytes) -> bytes | None:
+    def first(self, name: bytes, /) -> bytes | None:
         """The same, but the first of several: for headers that decide nothing."""
 
 

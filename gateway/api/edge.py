@@ -9,8 +9,8 @@ on. See `docs/decisions/0007-inference-edge.md`.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, cast
+from collections.abc import Callable, Coroutine, MutableMapping
+from typing import Any
 
 import httptools
 from msgspec import Struct
@@ -39,11 +39,14 @@ from gateway.settings import ServerSettings
 _LINGER = 2.0  # seconds for which the rest of a refused upload is read and thrown away
 
 
+Handler = Callable[[Exchange], Coroutine[Any, Any, None]]
+
+
 class Edge(Struct):
     """What every connection needs, in the lifespan's state. A reload changes `routes` and `limits`."""
 
     # Path of a POST to its handler.
-    routes: MutableMapping[bytes, Callable[[Exchange], Awaitable[None]]]
+    routes: MutableMapping[bytes, Handler]
     limits: ServerSettings
     ids: IdSource
     tasks: set[asyncio.Task[None]]  # requests under way
@@ -110,11 +113,13 @@ class EdgeProtocol(HttpToolsProtocol):
             return
         limits = self.limits
         if self._in_head:
-            if self._begun and self._head_size == 0:
+            if self._head_size == 0:
+                if not self._begun:
+                    return  # as nearly always: all of a request came, and nothing of another
                 self._head_size = 1  # it came with the end of the request before
             if self._head_size > limits.max_head_bytes:
                 self._refuse(head_too_large(limits))
-            elif self._deadline.due == 0.0 and self._head_size:
+            elif self._deadline.due == 0.0:
                 self._deadline.expect(limits.head_timeout)
         elif self._overhead > limits.max_head_bytes:
             self._refuse(head_too_large(limits))
@@ -273,24 +278,25 @@ class EdgeProtocol(HttpToolsProtocol):
             if handler is None:
                 self._leave_to_asgi()
                 return
-        self.http_10 = self.parser.get_http_version() == "1.0"
+        self.http_10 = http_10 = self.parser.get_http_version() == "1.0"
         head = NativeHead(self.headers)
         expected = head.first(b"expect")
         exchange = NativeExchange(
             self,
             head,
-            keep_alive=not self.http_10 and self.parser.should_keep_alive(),
+            keep_alive=not http_10 and self.parser.should_keep_alive(),
             expect=expected is not None and expected.lower() == b"100-continue",
         )
         self._check_length(exchange)
         # The base class knows cycles by what it touches of them: see NativeExchange.
-        self.cycle = cast("RequestResponseCycle", exchange)
-        app = cast("Any", handler)
+        cycle: Any = exchange
+        self.cycle = cycle
         if earlier is None or earlier.response_complete:
-            self._start_asgi_task(self.cycle, app)
+            self._start(exchange, handler)
         else:
+            app: Any = handler
             self.flow.pause_reading()
-            self.pipeline.appendleft((self.cycle, app))
+            self.pipeline.appendleft((cycle, app))
 
     def _leave_to_asgi(self) -> None:
         """Have the base class read the head as if it had been there from the beginning."""
@@ -319,14 +325,16 @@ class EdgeProtocol(HttpToolsProtocol):
 
     @override
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        if not isinstance(cycle, NativeExchange):
+        if isinstance(cycle, NativeExchange):
+            self._start(cycle, app)
+        else:
             self._running = None
             super()._start_asgi_task(cycle, app)
-            return
-        self._running = cycle
+
+    def _start(self, exchange: NativeExchange, handler: Handler) -> None:
+        self._running = exchange
         # In `tasks`, so that a graceful shutdown waits for it.
-        task = self.loop.create_task(app(cycle))
-        cycle.task = task
+        task = exchange.task = self.loop.create_task(handler(exchange))
         ours, served = self.edge.tasks, self.tasks
         ours.add(task)
         task.add_done_callback(ours.discard)

@@ -1,9 +1,9 @@
 """The head of a request on a native route, and what is wrong with one."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import httptools
-from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from gateway.errors import GatewayError, HeadersTooLarge, InvalidRequest
@@ -15,38 +15,37 @@ from gateway.wire.errors import error_body, error_header_lines
 class NativeHead(Head):
     """The head of a request on a native route."""
 
-    __slots__ = ("_by_name", "_headers")
+    # Attributes, so that nothing stands between a look-up and the mapping that answers it.
+    header: Callable[[bytes], bytes | None]
+    first: Callable[[bytes], bytes | None]
+
+    __slots__ = ("first", "header")
 
     def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
-        self._headers = headers
         by_name = dict(headers)
-        # Without a name that comes twice, which is the rule, look-ups need not search.
-        self._by_name = by_name if len(by_name) == len(headers) else None
+        if len(by_name) == len(headers):
+            # Without a name that comes twice, which is the rule, look-ups need not search.
+            self.header = self.first = by_name.get
+        else:
+            self.header, self.first = partial(_only, headers), partial(_first, headers)
 
-    @override
-    def header(self, name: bytes) -> bytes | None:
-        if self._by_name is not None:
-            return self._by_name.get(name)
-        found: bytes | None = None
-        for known, value in self._headers:
-            if known == name:
-                if found is not None:
-                    text = name.decode("latin-1")
-                    raise InvalidRequest(
-                        f"the header '{text}' is there more than once; send it once",
-                        code="duplicate_header",
-                    )
-                found = value
-        return found
 
-    @override
-    def first(self, name: bytes) -> bytes | None:
-        if self._by_name is not None:
-            return self._by_name.get(name)
-        for known, value in self._headers:
-            if known == name:
-                return value
-        return None
+def _only(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    found: bytes | None = None
+    for known, value in headers:
+        if known == name:
+            if found is not None:
+                text = name.decode("latin-1")
+                raise InvalidRequest(
+                    f"the header '{text}' is there more than once; send it once",
+                    code="duplicate_header",
+                )
+            found = value
+    return found
+
+
+def _first(headers: list[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    return next((value for known, value in headers if known == name), None)
 
 
 def origin_form(target: bytes) -> bytes:

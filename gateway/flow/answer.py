@@ -48,7 +48,7 @@ class Answer:
         self.dialect = dialect
         self.generation_id = generation_id
         theirs = exchange.head.first(b"x-request-id")
-        self.request_id = _request_id(theirs) or generation_id
+        self.request_id = generation_id if theirs is None else _echoed(theirs) or generation_id
         self.status: int | None = None  # HTTP status sent; None until the head went out
         self.streaming = False
         self.encoder: StreamEncoder | None = None  # once a stream is being relayed
@@ -169,9 +169,9 @@ def _header_text(names: Sequence[str]) -> str:
     return ", ".join(fit)[:_MAX_DROPPED]
 
 
-def _request_id(value: bytes | None) -> str | None:
+def _echoed(value: bytes) -> str | None:
     """A caller's own request id, if it is fit to be echoed."""
-    if value is None or not 0 < len(value) <= _MAX_REQUEST_ID:
+    if not 0 < len(value) <= _MAX_REQUEST_ID:
         return None
     text = value.decode("latin-1")
     return text if text.isascii() and text.isprintable() else None

@@ -109,6 +109,9 @@ class Heard:
             raise over_cap(most)
 
 
+_NOTHING_HEARD = Heard()  # before the first attempt; each has one of its own
+
+
 def _size(events: Sequence[Event]) -> int:
     """Bytes of answer in events."""
     size = 0
@@ -159,7 +162,7 @@ class Walker:
         self._silent = False  # whether what providers say of the request is kept from everybody
         self._tools = tools
         self.current: Attempt | None = None
-        self.heard = Heard()
+        self.heard = _NOTHING_HEARD
         self.failures: list[Failure] = []
         self.reply: Reply | None = None
 

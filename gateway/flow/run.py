@@ -82,15 +82,17 @@ class ChatFlow:
         self, exchange: Exchange, answer: Answer, arrived: float, created_ms: int
     ) -> None:
         services, dialect = self._services, self._dialect
-        authorization = exchange.head.header(b"authorization")
+        head = exchange.head
+        authorization = head.header(b"authorization")
         if dialect.api_key_header:
-            authorization = one_key(authorization, exchange.head.header(b"x-api-key"))
+            authorization = one_key(authorization, head.header(b"x-api-key"))
         principal = services.keys.lookup(authorization)
         if principal is None:
             principal = await services.keys.authenticate(authorization)
 
-        came_via = hops.via(exchange.head, services.instance)
-        _refuse_compressed(exchange)
+        came_via = hops.via(head, services.instance)
+        if (encoding := head.header(b"content-encoding")) is not None:
+            _refuse_compressed(encoding)
         request = dialect.parse(await exchange.body())
 
         if not request.model or request.preset is not None or MARK in request.model:
@@ -145,9 +147,8 @@ class ChatFlow:
                 )
 
 
-def _refuse_compressed(exchange: Exchange) -> None:
-    encoding = exchange.head.header(b"content-encoding")
-    if encoding is not None and encoding.lower() != b"identity":
+def _refuse_compressed(encoding: bytes) -> None:
+    if encoding.lower() != b"identity":
         raise InvalidRequest(
             "compressed request bodies are not taken; send the JSON as it is",
             code="invalid_content_encoding",
