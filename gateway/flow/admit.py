@@ -71,10 +71,15 @@ class Admission:
     async def __aenter__(self) -> Self:
         services, ticket = self._services, self._ticket
         services.journal.require_healthy()
-        held = self._holds()
+        request, principal, terms = ticket.request, ticket.principal, ticket.terms
+        prompt = estimate_prompt(request.prompt_bytes, terms.context_length)
+        held: tuple[BudgetHold, ...] = ()
+        if principal.budgets:
+            worst = terms.worst_charge(request)
+            held = holds(principal.budgets, worst, ticket.created_ms / 1000)
         reservation = (
-            self._limited(held)
-            if ticket.principal.limits
+            _limited(ticket, held, prompt)
+            if principal.limits
             else Reservation(ticket.generation_id, held)
         )
         decision = await services.state.admit(reservation)
@@ -85,28 +90,12 @@ class Admission:
         # caller nothing, so at worst what a provider bills for those microseconds goes unseen.
         try:
             lines.begin(
-                services.journal, _opened(ticket, held), ticket.terms.cards, ticket.terms.card_ids
+                services.journal, _opened(ticket, held, prompt), terms.cards, terms.card_ids
             )
         except BaseException as error:
             await self.__aexit__(type(error), error, None)
             raise
         return self
-
-    def _holds(self) -> tuple[BudgetHold, ...]:
-        ticket = self._ticket
-        if not ticket.principal.budgets:
-            return ()
-        worst = ticket.terms.worst_charge(ticket.request)
-        return holds(ticket.principal.budgets, worst, ticket.created_ms / 1000)
-
-    def _limited(self, held: tuple[BudgetHold, ...]) -> Reservation:
-        """What there is to take of a caller who has limits."""
-        ticket = self._ticket
-        request, candidate = ticket.request, ticket.plan.entries[0].candidate
-        tokens = estimate_prompt(request.prompt_bytes, ticket.terms.context_length)
-        tokens += output_cap(candidate, request.max_tokens) * request.choices
-        rates, slots = takes(ticket.principal, request, ticket.plan.model, tokens)
-        return Reservation(ticket.generation_id, held, rates, slots)
 
     def _look_at(self, decision: Decision, reservation: Reservation) -> None:
         """Have the answer tell what is left of limits.
@@ -290,12 +279,14 @@ class Admission:
         # Not before there is an outcome: what fails on the way to one is settled on leaving.
         self._settled = True
         for failure in self.walker.failures:
-            self._count_malformed(failure.attempt, failure.malformed)
+            if failure.malformed:
+                self._count_malformed(failure.attempt, failure.malformed)
             if isinstance(failure.error, BadToolCall):
                 self._count_tools(failure.attempt, 1, (_fault_of(failure.error),))
         chosen, encoder = ending.chosen, self.encoder
         if chosen is not None:
-            self._count_malformed(chosen.attempt, chosen.reply.malformed)
+            if chosen.reply.malformed:
+                self._count_malformed(chosen.attempt, chosen.reply.malformed)
             if seen := self.tools.calls:
                 faults = [finding.fault for finding in self.tools.findings]
                 self._count_tools(chosen.attempt, seen, faults)
@@ -306,8 +297,7 @@ class Admission:
         await settle(services, outcome, ticket.arrived, tokens)
 
     def _count_malformed(self, attempt: Attempt, events: int) -> None:
-        if events:
-            self._services.metrics.add(metrics.MALFORMED, self._where(attempt), events)
+        self._services.metrics.add(metrics.MALFORMED, self._where(attempt), events)
 
     def _count_tools(self, attempt: Attempt, calls: int, faults: Sequence[str]) -> None:
         counted, where = self._services.metrics, self._where(attempt)
@@ -346,7 +336,15 @@ def _first(finishes: Sequence[Finish]) -> Finish | None:
     return finishes[0] if finishes else None
 
 
-def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:
+def _limited(ticket: Ticket, held: tuple[BudgetHold, ...], prompt: int) -> Reservation:
+    """What there is to take of a caller who has limits; `prompt` is in tokens, estimated."""
+    request, plan = ticket.request, ticket.plan
+    written = output_cap(plan.entries[0].candidate, request.max_tokens) * request.choices
+    rates, slots = takes(ticket.principal, request, plan.model, prompt + written)
+    return Reservation(ticket.generation_id, held, rates, slots)
+
+
+def _opened(ticket: Ticket, held: tuple[BudgetHold, ...], prompt: int) -> lines.Open:
     request, principal, terms = ticket.request, ticket.principal, ticket.terms
     return lines.Open(
         id=ticket.generation_id,
@@ -360,7 +358,7 @@ def _opened(ticket: Ticket, held: tuple[BudgetHold, ...]) -> lines.Open:
         model=ticket.plan.model,
         endpoints=terms.endpoints,
         holds=tuple([lines.Held(hold.bucket, hold.amount_nano) for hold in held]),
-        est_prompt_tokens=estimate_prompt(request.prompt_bytes, terms.context_length),
+        est_prompt_tokens=prompt,
         streamed=request.stream,
         sandbox=terms.sandbox,
     )

@@ -271,7 +271,9 @@ class Walker:
         reply = await self._backends[endpoint.kind].open(call, endpoint, timeout=left)
         self.reply = reply
         if endpoint.native_non_stream and not request.stream:  # it is all here already
-            return self._good(await self._rest(await self._first(attempt, reply), request))
+            chosen = await self._rest(await self._first(attempt, reply), request)
+            self._breaker.succeeded(endpoint.id, endpoint.account)
+            return chosen
         late = _FirstToken(reply, attempt.started + endpoint.deadlines.first_byte, self._clock)
         try:
             chosen = await self._first(attempt, reply)
@@ -281,10 +283,8 @@ class Walker:
             raise
         finally:
             late.close()
-        return self._good(chosen if request.stream else await self._rest(chosen, request))
-
-    def _good(self, chosen: Chosen) -> Chosen:
-        endpoint = chosen.attempt.entry.candidate.endpoint
+        if not request.stream:
+            chosen = await self._rest(chosen, request)
         self._breaker.succeeded(endpoint.id, endpoint.account)
         return chosen
 

@@ -80,7 +80,7 @@ def counted(
         written: estimates the answer's tokens, if there are any; asked only where that is needed.
         searches: web searches that it called: counted by this gateway, as no usage states them.
     """
-    consumed = _stated(usage)
+    consumed = None if usage is None else _stated(usage)
     if consumed is None:
         output = written() if written is not None else 0
         guess = estimate(prompt_bytes, output, context_length=context_length)
@@ -91,16 +91,15 @@ def counted(
     return consumed
 
 
-def _stated(usage: Usage | None) -> Counted | None:
-    """The provider's counts, repaired where they can be; None if there are none of any use."""
-    if usage is not None:
-        try:
-            return Counted(quantify(usage), usage.reasoning, Basis.REPORTED, usage)
-        except InconsistentUsage as error:
-            if error.repaired is not None:
-                reasoning = min(usage.reasoning, error.repaired.output)
-                return _as_told(error.repaired, reasoning, usage.reported_cost)
-    return None
+def _stated(usage: Usage) -> Counted | None:
+    """The provider's counts, repaired where they can be; None if they are of no use."""
+    try:
+        return Counted(quantify(usage), usage.reasoning, Basis.REPORTED, usage)
+    except InconsistentUsage as error:
+        if error.repaired is None:
+            return None
+        reasoning = min(usage.reasoning, error.repaired.output)
+        return _as_told(error.repaired, reasoning, usage.reported_cost)
 
 
 def _as_told(quantities: Quantities, reasoning: int, cost: str | None = None) -> Counted:

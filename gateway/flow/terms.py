@@ -45,7 +45,8 @@ class Terms(Struct, frozen=True):
         if self.currency is None:
             raise ValueError("a plan in several currencies has no single worst charge")
         worst = 0
-        prompt_bytes = request.prompt_bytes
+        prompt_bytes, max_tokens = request.prompt_bytes, request.max_tokens
+        choices, searches = request.choices, request.searches
         media: bool | None = None
         for ceiling in self.ceilings:
             candidate = ceiling.candidate
@@ -55,14 +56,14 @@ class Terms(Struct, frozen=True):
                     media = request.refers_to_media
                 unbounded = media or (ceiling.per_search > 0 and request.may_refer_to_searches)
                 bound = prompt_bound(candidate, prompt_bytes, media=unbounded)
+            written = output_cap(candidate, max_tokens) * choices
             pico = (
                 ceiling.fixed
                 + bound * ceiling.per_prompt_token
-                + output_cap(candidate, request.max_tokens)
-                * request.choices
-                * ceiling.per_output_token
-                + request.searches * request.choices * ceiling.per_search
+                + written * ceiling.per_output_token
             )
+            if searches:
+                pico += searches * choices * ceiling.per_search
             worst = max(worst, pico)
         return Money(self.currency, worst)
 

@@ -226,6 +226,8 @@ class UsualPlan:
         self._currency = currencies.pop() if len(currencies) == 1 else None
         self._most_tokens = min(c.max_output for c in candidates)
         self._most_bytes = _MOST_BYTES_PER_TOKEN * min(c.context_length for c in candidates)
+        if not self.plan.entries:
+            self._most_bytes = -1  # why there are none depends on the call: it fits no call
         profiles = [c.endpoint.profile for c in candidates if c.endpoint.profile is not UNKNOWN]
         # What all of them read, of whom that is known; None: it is of none.
         self._reads = frozenset.intersection(*[p.inputs for p in profiles]) if profiles else None
@@ -234,8 +236,7 @@ class UsualPlan:
     def fits(self, needs: Needs) -> bool:
         """Whether `plan` would give just this plan for `needs`, all endpoints being healthy."""
         return (
-            bool(self.plan.entries)  # where there are none, why depends on the call
-            and needs.choices == 1
+            needs.choices == 1
             and (needs.max_tokens is None or needs.max_tokens <= self._most_tokens)
             and needs.prompt_bytes <= self._most_bytes
             and (needs.currency is None or needs.currency == self._currency)
