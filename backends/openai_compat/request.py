@@ -151,9 +151,9 @@ def body(
     if choice is None:
         choice = choose(rules, asked, strict=call.zdr)
     if choice.plain and messages is None and call.mode is UNASKED:
-        values = [fields[name] for name in choice.kept]
+        values = tuple(map(fields.__getitem__, choice.kept))
         if sum(map(len, values)) < _SMALL:
-            return [lead + choice.template % tuple(values)], ()
+            return [lead + choice.template % values], ()
         return _sliced(form, lead, zip(choice.kept, values, strict=True)), ()
     adapted = adapt(rules, choice, fields, call.mode)
     changed = adapted.values

@@ -288,9 +288,8 @@ async def settle(
 
 def _count(services: Services, outcome: Outcome, seconds: float) -> None:
     counted = services.metrics
-    counted.request(outcome.api, outcome.status, outcome.result._value_, seconds)
-    if outcome.ttft_ms is not None:
-        counted.first_token(outcome.ttft_ms)
+    result = outcome.result._value_
+    counted.request(outcome.api, outcome.status, result, seconds, outcome.ttft_ms)
     failed: str | None = None
     for attempt in outcome.attempts:
         ended = attempt.error_code or attempt.result._value_

@@ -129,16 +129,24 @@ class Metrics:
         self._seconds = 0.0
         self._first_tokens = self._first_token_ms = 0
 
-    def request(self, api: str, status: int, result: str, seconds: float) -> None:
-        """Count a request that was settled."""
+    def request(
+        self, api: str, status: int, result: str, seconds: float, ttft_ms: int | None = None
+    ) -> None:
+        """Count a request that was settled.
+
+        Args:
+            api: the dialect's name.
+            status: the HTTP status that the caller saw.
+            result: how it ended.
+            seconds: from its arrival to its end.
+            ttft_ms: milliseconds to its first meaningful token, if there was one.
+        """
         key = (api, status, result)
         self._requests[key] = self._requests.get(key, 0) + 1
         self._seconds += seconds
-
-    def first_token(self, milliseconds: int) -> None:
-        """Count how long a request waited for its first meaningful token."""
-        self._first_tokens += 1
-        self._first_token_ms += milliseconds
+        if ttft_ms is not None:
+            self._first_tokens += 1
+            self._first_token_ms += ttft_ms
 
     def attempts(self, model: str, provider: str, outcome: str, currency: str) -> AttemptSeries:
         """The counters of attempts of this kind, to be added to."""

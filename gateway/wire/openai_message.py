@@ -186,12 +186,14 @@ class Message:
     def encode(self, parts: list[bytes | Raw], thoughts: Thoughts) -> None:
         """Write the choice. `thoughts`: how its reasoning is told."""
         parts.append(b'{"index":%d,"message":{"role":"assistant","content":' % self.index)
-        if self.lone is not None:
-            delta = dict(self.lone.delta)
+        lone = self.lone
+        if lone is not None:
+            delta = dict(lone.delta)
             parts.append(delta.pop("content", _NULL))
-            parts += members(delta, thoughts)
-            hidden = not thoughts.around and thinks(self.lone)
-            logprobs = None if hidden else self.lone.logprobs
+            if delta:
+                parts += members(delta, thoughts)
+            hidden = not thoughts.around and thinks(lone)
+            logprobs = None if hidden else lone.logprobs
             parts += (b'},"logprobs":', logprobs or _NULL, b",", choice_end(self.finish), b"}")
             return
         content = self.texts.pop("content", None)

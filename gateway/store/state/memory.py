@@ -15,14 +15,19 @@ _RATES_A_SWEEP = 20_000
 
 
 class _Bucket:
-    """One counter: nano-units spent and held."""
+    """One counter: nano-units spent, and what is gone of the budget: those and what is held."""
 
-    __slots__ = ("held", "resets_at", "spent")
+    __slots__ = ("gone", "resets_at", "spent")
 
     def __init__(self, resets_at: float | None) -> None:
         self.spent = 0
-        self.held = 0
+        self.gone = 0
         self.resets_at = resets_at
+
+    @property
+    def held(self) -> int:
+        """Nano-units held."""
+        return self.gone - self.spent
 
 
 class _Rate:
@@ -45,8 +50,8 @@ class _Rate:
         return self.at + (ceil(self.level / self.limit) if self.limit else 0) <= now
 
 
-# Of each rate of a reservation: how full it would be, and its limit.
-_Fills = list[tuple[_Rate, float, int]]
+# How each rate was before it was taken of: itself, its level and when that was; None: it was not there.
+_Before = list[tuple[_Rate, float, float] | None]
 
 
 class MemoryState(State):
@@ -69,17 +74,31 @@ class MemoryState(State):
 
     @override
     async def admit(self, reservation: Reservation) -> Decision:
-        held, name = self._held, reservation.id
         rates = reservation.rates
-        if name in held:
+        if reservation.id in self._held:
             return self._again(rates) if rates else ADMITTED
-        admitted = ADMITTED
-        if rates:
-            now = self._now() * 1e6 // 1
-            fitting = self._fits(rates, now)
-            if fitting is None:
-                return self._limited(rates, now)
-            fills, new, admitted = fitting
+        if not rates:
+            return self._hold(reservation) or ADMITTED
+        now = self._now() * 1e6 // 1
+        before: _Before = []
+        left = self._take(rates, now, before)
+        if left is None:
+            self._give_back(rates, before)
+            return self._limited(rates, now)
+        refusal = self._hold(reservation)
+        if refusal is not None:
+            self._give_back(rates, before)
+            return refusal
+        if new := before.count(None):
+            # End users are without number: the memory that they take must follow those that are active.
+            self._forget_idle(now, 2 * new)
+        return Admitted(tuple(left))
+
+    # What is wanted is taken as it is tested, and given back if something else refuses: nothing waits in
+    # between, so nobody sees half a reservation.
+
+    def _hold(self, reservation: Reservation) -> Refusal | Limited | None:
+        """Take places and holds; nothing of them where one refuses."""
         slots = reservation.slots
         if slots:
             places = self._slots
@@ -91,58 +110,57 @@ class MemoryState(State):
             bucket = buckets.get(hold.bucket)
             if bucket is None:
                 bucket = buckets[hold.bucket] = _Bucket(hold.resets_at)
-            amount = hold.amount_nano
-            if bucket.spent + bucket.held + amount > hold.limit_nano:
+            gone = bucket.gone + hold.amount_nano
+            if gone > hold.limit_nano:
                 for earlier in holds[: holds.index(hold)]:
-                    buckets[earlier.bucket].held -= earlier.amount_nano
+                    buckets[earlier.bucket].gone -= earlier.amount_nano
                 return _refused(hold, bucket)
-            # Taken as it is tested: nothing waits in between, so nobody sees half a reservation.
-            bucket.held += amount
+            bucket.gone = gone
         # Nothing can refuse any more.
-        held[name] = reservation
         if slots:
             for slot in slots:
                 places[slot.bucket] = places.get(slot.bucket, 0) + 1
-        if rates:
-            self._fill(fills, new, now)
-        return admitted
+        self._held[reservation.id] = reservation
+        return None
 
-    def _fits(
-        self, rates: tuple[RateTake, ...], now: float
-    ) -> tuple[_Fills, dict[str, _Rate], Admitted] | None:
-        """What becomes of the rates, those of them that are new, and the answer; None if one refuses."""
+    def _take(
+        self, rates: tuple[RateTake, ...], now: float, before: _Before
+    ) -> list[RateLeft] | None:
+        """Take of rates, and tell what is left; None if one refuses: then `before` has those taken of."""
         find = self._rates.get
-        fills: _Fills = []
-        new: dict[str, _Rate] = {}
         left = []
         for take in rates:
             limit, span = take.limit, take.period * 1e6
             level = take.amount * span
             rate = find(take.bucket)
-            if rate is None:
-                rate = new[take.bucket] = _Rate()
-            else:
-                before = rate.level
+            if rate is not None:
+                full, at = rate.level, rate.at
                 # A clock that was set back drains nothing for the span that it repeats.
-                if (passed := now - rate.at) > 0:
-                    before -= passed * limit
-                if before > 0:
-                    level += before
+                still = full - (now - at) * limit if now > at else full
+                if still > 0:
+                    level += still
             free = limit * span - level
             if free < 0:
                 return None
+            if rate is None:
+                rate = self._rates[take.bucket] = _Rate()
+                before.append(None)
+            else:
+                before.append((rate, full, at))
+            rate.level, rate.at, rate.limit = level, now, limit
             reset = ceil(level / limit) / 1e6 if limit else 0.0
             left.append(RateLeft(take.what, take.scope, limit, int(free / span), reset))
-            fills.append((rate, level, limit))
-        return fills, new, Admitted(tuple(left))
+        return left
 
-    def _fill(self, fills: _Fills, new: dict[str, _Rate], now: float) -> None:
-        for rate, level, limit in fills:
-            rate.level, rate.at, rate.limit = level, now, limit
-        if new:
-            self._rates.update(new)
-            # End users are without number: the memory that they take must follow those that are active.
-            self._forget_idle(now, 2 * len(new))
+    def _give_back(self, rates: tuple[RateTake, ...], before: _Before) -> None:
+        for take, taken in zip(
+            rates, before, strict=False
+        ):  # the one that refused is not among these
+            if taken is None:
+                del self._rates[take.bucket]
+            else:
+                rate, level, at = taken
+                rate.level, rate.at = level, at
 
     def _forget_idle(self, now: float, count: int) -> int:
         rates = self._rates
@@ -211,7 +229,7 @@ class MemoryState(State):
         buckets = self._buckets
         for hold in reservation.holds:
             bucket = buckets[hold.bucket]
-            bucket.held -= hold.amount_nano
+            bucket.gone += charge_nano - hold.amount_nano
             bucket.spent += charge_nano
         if reservation.slots:
             places = self._slots
@@ -236,11 +254,11 @@ class MemoryState(State):
                     continue
                 rate = self._rates[take.bucket] = _Rate()
             else:
-                before = rate.level
+                still = rate.level
                 if (passed := now - rate.at) > 0:
-                    before -= passed * limit
-                if before > 0:
-                    level += before
+                    still -= passed * limit
+                if still > 0:
+                    level += still
             rate.level = max(0.0, level)
             rate.at, rate.limit = now, limit
 
@@ -249,6 +267,7 @@ class MemoryState(State):
         known = self._buckets.get(bucket)
         if known is None:
             known = self._buckets[bucket] = _Bucket(resets_at)
+        known.gone += spent_nano - known.spent
         known.spent = spent_nano
 
     @property

@@ -45,10 +45,9 @@ def test_a_fresh_process_renders_valid_text() -> None:
 
 def test_requests_are_counted_with_their_time() -> None:
     counted = Metrics()
-    counted.request("chat.completions", 200, "success", 0.25)
+    counted.request("chat.completions", 200, "success", 0.25, 120)
     counted.request("chat.completions", 200, "success", 0.5)
     counted.request("chat.completions", 402, "refused", 0.0)
-    counted.first_token(120)
     values = parsed(counted.render())
     name = 'tidegate_requests_total{api="chat.completions",status="200",result="success"}'
     assert values[name] == "2"
