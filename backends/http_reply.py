@@ -124,9 +124,10 @@ class ReplyParser:
                 raise BadReply(f"status {status:03}")
             return
         decoder: Decoder | None = None
-        for name, value in response.headers:
-            if name in _CODINGS and value != _CHUNKED:
-                decoder = self._coded(name, value, status, decoder)
+        if not _CODINGS.isdisjoint(dict(response.headers)):
+            for name, value in response.headers:
+                if name in _CODINGS and value != _CHUNKED:
+                    decoder = self._coded(name, value, status, decoder)
         self.keep_alive = self._parser.should_keep_alive()
         # llhttp never keeps alive what only the end of the connection ends; it does not tell this reason
         # from the others, so the head is looked at again.

@@ -11,6 +11,7 @@ from gateway.clock import Clock
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, lower case
 _COUNTER_BITS = 20
 _BOOT: Final = 8
+_COUNTER_MASK = (1 << _COUNTER_BITS) - 1
 _PAIRS = tuple(high + low for high in _DIGITS for low in _DIGITS)  # of 10 bits
 
 
@@ -44,7 +45,7 @@ class IdSource:
 
         A million ids of one process within one second are distinct.
         """
-        self._count = count = (self._count + 1) & ((1 << _COUNTER_BITS) - 1)
+        self._count = count = (self._count + 1) & _COUNTER_MASK
         second = int(self._clock.now())
         if second != self._second:
             self._second = second

@@ -287,7 +287,7 @@ def read_whole(
                 _check_tool_calls(told)
             events += told
         events.append(calls.finish(finish))
-        if (usage := usage_of(choice.usage)) is not None:
+        if len(choice.usage) and (usage := usage_of(choice.usage)) is not None:
             events.append(usage)
     if (usage := usage_in(reply)) is not None:
         events.append(usage)

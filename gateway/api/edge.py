@@ -23,14 +23,13 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from gateway.api.deadline import Deadline
-from gateway.api.exchange import NativeExchange, too_large
+from gateway.api.exchange import NativeExchange, too_large, too_many
 from gateway.api.head import NativeHead, head_size, head_too_large, origin_form, refusal
 from gateway.errors import (
     CallerGone,
     GatewayError,
     InvalidRequest,
     RequestTimeout,
-    Unavailable,
 )
 from gateway.exchange import Exchange
 from gateway.ids import IdSource
@@ -252,9 +251,10 @@ class EdgeProtocol(HttpToolsProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        most = self.limits.max_head_bytes
+        limits = self.limits
+        most = limits.max_head_bytes
         if self._head_size > most and head_size(self.url, self.headers) > most:
-            raise head_too_large(self.limits)
+            raise head_too_large(limits)
         method = self.parser.get_method()
         if method == b"CONNECT":
             raise InvalidRequest("CONNECT is for proxies; this is none", code="invalid_http")
@@ -287,7 +287,11 @@ class EdgeProtocol(HttpToolsProtocol):
             keep_alive=not http_10 and self.parser.should_keep_alive(),
             expect=expected is not None and expected.lower() == b"100-continue",
         )
-        self._check_length(exchange)
+        length = head.first(b"content-length")
+        if length is not None and int(length) > limits.max_body_bytes:
+            exchange.refuse_body(too_large(limits))
+        elif len(self.connections) > limits.max_connections:
+            exchange.refuse_body(too_many())
         # The base class knows cycles by what it touches of them: see NativeExchange.
         cycle: Any = exchange
         self.cycle = cycle
@@ -306,20 +310,6 @@ class EdgeProtocol(HttpToolsProtocol):
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
-
-    def _check_length(self, exchange: NativeExchange) -> None:
-        length = exchange.head.first(b"content-length")
-        limits = self.limits
-        if length is not None and int(length) > limits.max_body_bytes:
-            exchange.refuse_body(too_large(limits))
-        elif len(self.connections) > limits.max_connections:
-            exchange.refuse_body(
-                Unavailable(
-                    "too many connections to this gateway at the moment; try again soon",
-                    code="too_many_connections",
-                    retry_after=1.0,
-                )
-            )
 
     _running: NativeExchange | None = None
 

@@ -9,7 +9,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from gateway.api.head import NativeHead, header_lines
-from gateway.errors import BodyTooLarge, CallerGone, GatewayError
+from gateway.errors import BodyTooLarge, CallerGone, GatewayError, Unavailable
 from gateway.exchange import Exchange
 from gateway.settings import ServerSettings
 
@@ -191,4 +191,13 @@ def too_large(limits: ServerSettings) -> BodyTooLarge:
     return BodyTooLarge(
         f"the request's body is larger than {limits.max_body_bytes} bytes; send less, or have"
         " 'server.max_body_bytes' raised"
+    )
+
+
+def too_many() -> Unavailable:
+    """The refusal of a request while there are more connections than there may be."""
+    return Unavailable(
+        "too many connections to this gateway at the moment; try again soon",
+        code="too_many_connections",
+        retry_after=1.0,
     )

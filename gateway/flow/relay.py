@@ -11,6 +11,7 @@ from gateway.flow.answer import Answer
 from gateway.flow.attempt import MAX_WHOLE, Chosen, over_cap
 from gateway.flow.dialects import StreamEncoder
 from gateway.flow.failures import Failure, as_openrouter, describe
+from gateway.flow.tools import NO_TOOLS
 
 _REASONING = frozenset({"reasoning", "reasoning_details"})  # members of a delta
 PROGRESS_INTERVAL = 1.0  # seconds between notes in the journal during a long answer
@@ -179,8 +180,9 @@ async def whole(
         await admission.broke_off(error, failure.status)
         answer.fail(failure)
         return
-    admission.tools = chosen.tools
-    answer.note_tools(chosen.tools.findings)
+    if chosen.tools is not NO_TOOLS:
+        admission.tools = chosen.tools
+        answer.note_tools(chosen.tools.findings)
     view = await admission.succeed()
     answer.whole(
         encoder.end(

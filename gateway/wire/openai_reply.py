@@ -240,25 +240,25 @@ class WholeEncoder:
         Raises:
             BadReply: a tool call is in no form that could be put together.
         """
+        messages = self._messages
         for event in events:
+            if isinstance(event, Usage):
+                self.usage = event
+                continue
+            index = 0 if isinstance(event, Text) else event.index
+            message = messages.get(index)
+            if message is None:
+                message = messages[index] = Message(index)
             if isinstance(event, Piece):
                 self.deltas += event.meaningful
                 self.size += sum(map(len, event.delta.values()))
-                self._message(event.index).add(event)
+                message.add(event)
             elif isinstance(event, Text):
                 self.deltas += 1
                 self.size += len(event.text)
-                self._message(0).add_text(event)
-            elif isinstance(event, Finish):
-                self._message(event.index).finish = event
+                message.add_text(event)
             else:
-                self.usage = event
-
-    def _message(self, index: int) -> Message:
-        message = self._messages.get(index)
-        if message is None:
-            message = self._messages[index] = Message(index)
-        return message
+                message.finish = event
 
     def check(self) -> None:
         """Nothing of what could be put together is unfit for this dialect."""

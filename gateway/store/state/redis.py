@@ -39,9 +39,6 @@ _EPOCH_TTL = 30 * 86_400
 _RENEWED_AT_ONCE = 1000
 _MICRO = 1e6
 _NO_EPOCH = "the epoch of the state store is not known yet"
-_NO_EPOCH = "the epoch of the state store is not known yet"
-# Of callers' buckets, how many are remembered as they are sent: each is some 2 kB.
-_MOST_SHAPES = 4096
 
 # By name, how many arguments each has beside the epoch and the beginning of its keys.
 _SCRIPTS = {
