@@ -76,11 +76,9 @@ class EdgeProtocol(HttpToolsProtocol):
         self._unread = 0  # bytes that waited for the caller at the last look
         self._upgrading = False  # the head being read offers an upgrade
         self._refused = False  # whatever still comes is thrown away
-
-    def _native(self) -> NativeExchange | None:
-        """The request that is being read, if it is on a native route."""
-        cycle: object = self.cycle  # the base class believes that it is always its own kind
-        return cycle if isinstance(cycle, NativeExchange) else None
+        # `cycle`, the request that is being read, if it is on a native route.
+        self._native: NativeExchange | None = None
+        self._running: NativeExchange | None = None  # that is being answered
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -223,7 +221,7 @@ class EdgeProtocol(HttpToolsProtocol):
             else:
                 self.transport.close()
             return
-        exchange = self._native()
+        exchange = self._native
         if exchange is not None and not exchange.response_complete:
             exchange.keep_alive = False
             exchange.refuse_body(
@@ -295,6 +293,7 @@ class EdgeProtocol(HttpToolsProtocol):
         # The base class knows cycles by what it touches of them: see NativeExchange.
         cycle: Any = exchange
         self.cycle = cycle
+        self._native = exchange
         if earlier is None or earlier.response_complete:
             self._start(exchange, handler)
         else:
@@ -310,8 +309,7 @@ class EdgeProtocol(HttpToolsProtocol):
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
-
-    _running: NativeExchange | None = None
+        self._native = None
 
     @override
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
@@ -334,7 +332,7 @@ class EdgeProtocol(HttpToolsProtocol):
     @override
     def on_body(self, body: bytes) -> None:
         self._overhead = 0
-        exchange = self._native()
+        exchange = self._native
         if exchange is None:
             super().on_body(body)
         else:
@@ -347,7 +345,7 @@ class EdgeProtocol(HttpToolsProtocol):
         self._in_head = True
         self._head_size = 0
         self._deadline.due = 0.0
-        exchange = self._native()
+        exchange = self._native
         if exchange is None:
             super().on_message_complete()
             return
@@ -375,7 +373,7 @@ class EdgeProtocol(HttpToolsProtocol):
         """Answer what is not a request, and close."""
         if self.transport.is_closing():
             return
-        exchange = self._native()
+        exchange = self._native
         reading = exchange is not None and not exchange.body_complete
         if exchange is not None and reading and not exchange.response_complete:
             exchange.keep_alive = False

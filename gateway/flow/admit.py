@@ -103,7 +103,8 @@ class Admission:
         Raises:
             GatewayError: the request is not admitted.
         """
-        services, now = self._services, self._services.clock.now()
+        services = self._services
+        now = services.clock.now()
         if isinstance(decision, Admitted):
             self._answer.note_limits(decision.rates, now)
             return
