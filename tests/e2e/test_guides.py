@@ -11,6 +11,7 @@ MOST_RESIDENT = 110  # MiB: docs/performance.md; also once the framework of the 
 OF_STORES = 15  # and what the libraries of PostgreSQL and Redis add to that
 
 
+@pytest.mark.timeout(240)  # some thirty commands, each a process that imports the gateway
 @pytest.mark.parametrize("page", FOLLOWED)
 async def test_a_guide_can_be_followed(page: str, tmp_path: Path) -> None:
     async with beginners_gateway(tmp_path) as gateway:
