@@ -156,7 +156,7 @@ def test_who_loosens_a_key_is_told_what_stays_in_force(data: Path) -> None:
     assert done.exit_code == 0, done.output
     assert done.stdout == ""
     assert "zdr yes (team), data collection allow" in done.stderr
-    assert "auth.max_age" in done.stderr
+    assert "auth.poll_interval" in done.stderr
 
 
 def test_what_is_made_can_demand_it_from_the_beginning(data: Path) -> None:
