@@ -283,8 +283,7 @@ class Walker:
             raise
         finally:
             late.close()
-        if not request.stream:
-            chosen = await self._rest(chosen, request)
+        chosen = chosen if request.stream else await self._rest(chosen, request)
         self._breaker.succeeded(endpoint.id, endpoint.account)
         return chosen
 
