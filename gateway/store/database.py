@@ -24,6 +24,9 @@ CONNECT_TIMEOUT = 5.0
 COMMAND_TIMEOUT = 10.0
 """Seconds that PostgreSQL has for one statement; a server that hangs is one that is away."""
 
+IDLE_TIMEOUT = 60.0
+"""Seconds for which a transaction may stand still on PostgreSQL: what hangs holds no locks for longer."""
+
 Inserts = Sequence[tuple[str, Sequence[Sequence[Any]]]]
 """Statements in the driver's own notation, each with the parameters of its executions."""
 
@@ -323,7 +326,10 @@ def _postgres(url: URL, pool_size: int, command_timeout: float | None) -> AsyncE
         connect_args={
             "timeout": CONNECT_TIMEOUT,
             "command_timeout": command_timeout,
-            "server_settings": {"application_name": "tidegate"},
+            "server_settings": {
+                "application_name": "tidegate",
+                "idle_in_transaction_session_timeout": f"{IDLE_TIMEOUT * 1000:.0f}",
+            },
         },
     )
 

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
+from gateway.errors import Unavailable
 from gateway.store.database import Database
 from gateway.usage import ledger
 from gateway.usage.ledger import Shipped
@@ -35,6 +36,32 @@ async def test_sums_beyond_64_bits_are_exact(database: Database) -> None:
     await ledger.write(database, outcomes=outcomes)
     found = await _one(database, "SELECT sum(charge_pico), count(*) FROM ledger_entries")
     assert found == (Decimal(300 * most), 300)
+
+
+async def test_a_transaction_that_stands_still_is_ended_and_the_next_one_works(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.database.IDLE_TIMEOUT", 0.2)
+    hanging = Database(postgres_url)
+    with pytest.raises(Unavailable):
+        await _stand_still(hanging, postgres_url)
+    assert await _one(hanging, "SELECT 1") == (1,)
+    await hanging.aclose()
+
+
+async def _stand_still(hanging: Database, url: str) -> None:
+    looking = Database(url)
+    async with hanging.transaction() as connection:
+        (backend,) = (await connection.execute(text("SELECT pg_backend_pid()"))).one()
+        alive = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        async with asyncio.timeout(20):
+            while True:
+                async with looking.reading() as other:
+                    if (await other.execute(alive, {"pid": backend})).scalar_one() == 0:
+                        break
+                await asyncio.sleep(0.02)
+        await looking.aclose()
+        await connection.execute(text("SELECT 1"))
 
 
 async def test_the_same_written_by_several_at_once_is_there_once(database: Database) -> None:
