@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import date
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -135,6 +136,16 @@ class Catalogue:
     def cards(self) -> tuple[RateCard, ...]:
         """Every rate card, past ones too."""
         return tuple(self._by_id.values())
+
+    @property
+    def listings(self) -> tuple[Listing, ...]:
+        """Every priced row, past ones too, those of a provider together."""
+        return tuple(listing for rows in self._by_provider.values() for listing in rows)
+
+    @property
+    def unpriced(self) -> Mapping[tuple[str, str], str]:
+        """Why there is no price, by provider and the provider's model id."""
+        return MappingProxyType(self._unpriced)
 
     def card(self, card_id: str) -> RateCard | None:
         """The rate card that a ledger entry names, if it came from this catalogue."""

@@ -19,7 +19,6 @@ _LONGEST = 200
 PICO_DECIMALS = 12
 # Of a price per 10**6 tokens: scaled by 10**6, it is picos per token.
 PER_MILLION_DECIMALS = 6
-_PICOS = 10**PICO_DECIMALS
 _PICOS_IN_NANO = 1000
 
 
@@ -49,6 +48,15 @@ def scaled(text: str, decimals: int, *, negative: bool = False) -> int:
             raise ValueError(f"{text!r} is below zero")
         return -value
     return value
+
+
+def unscaled(value: int, decimals: int) -> str:
+    """`value` times 10**-`decimals` in plain notation, exactly: what `scaled` reads back."""
+    whole, fraction = divmod(abs(value), 10**decimals)
+    sign = "-" if value < 0 else ""
+    if not fraction:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{fraction:0{decimals}d}".rstrip("0")
 
 
 class Money(Struct, frozen=True, gc=False):
@@ -83,11 +91,7 @@ class Money(Struct, frozen=True, gc=False):
 
     def decimal_string(self) -> str:
         """Plain notation without exponent or trailing zeros: "0", "12", "0.00034"."""
-        whole, fraction = divmod(abs(self.pico), _PICOS)
-        sign = "-" if self.pico < 0 else ""
-        if not fraction:
-            return f"{sign}{whole}"
-        return f"{sign}{whole}.{fraction:012d}".rstrip("0")
+        return unscaled(self.pico, PICO_DECIMALS)
 
     def nano_up(self) -> int:
         """Nano-units (10⁻⁹), rounded up: a counter never holds less than the amount."""

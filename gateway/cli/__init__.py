@@ -13,6 +13,11 @@ _VERBS = {
     "demo": ("demo", "demo", "Try it: a gateway with a key, ready in seconds."),
     "sandbox": ("sandbox", "sandbox", "Stand-ins of the providers, with faults on request."),
     "backends": ("backends", "backends", "List providers and endpoints, and try them."),
+    "prices": (
+        "prices",
+        "prices",
+        "Known prices, what they come from, and whether they are right.",
+    ),
     "migrate": ("migrate", "migrate", "Bring the database to this version's schema."),
     "keys": ("keys", "keys", "Make, list, change and disable API keys."),
     "management-keys": (
