@@ -100,14 +100,8 @@ class Catalogue:
         if facts.slug in self._models:
             raise PriceDataError(f"model {facts.slug}: is there twice")
         self._models[facts.slug] = facts
-        names = [facts.slug, *facts.aliases]
-        if facts.hf_id is not None:
-            names.append(facts.hf_id)
-        for name in names:
-            bare = name.lower().removeprefix(_AUTHOR)
-            # A path is a host's own spelling and takes no author before it.
-            spellings = (bare,) if "/" in bare else (bare, _AUTHOR + bare)
-            for spelling in spellings:
+        for name in (facts.slug, *facts.aliases, *filter(None, (facts.hf_id,))):
+            for spelling in spellings(name):
                 other = self._names.setdefault(spelling, facts.slug)
                 if other != facts.slug:
                     raise PriceDataError(
@@ -241,6 +235,13 @@ class Catalogue:
             default_output=self.default_output(card.model, max_output),
             card=card,
         )
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """What is taken for a name of a model: in lower case, with and without the author before it."""
+    bare = name.lower().removeprefix(_AUTHOR)
+    # A path is a host's own spelling and takes no author before it.
+    return (bare,) if "/" in bare else (bare, _AUTHOR + bare)
 
 
 def _iso(at: date) -> str:

@@ -17,11 +17,14 @@ from pricing.errors import PriceDataError
 from pricing.money import PER_MILLION_DECIMALS, PICO_DECIMALS, scaled
 from pricing.rates import RateCard, rate_card
 
-_SCHEMA = "tidegate-prices/1"
+SCHEMA = "tidegate-prices/1"
+PACKAGED = "data/kimi-prices.json"
 _Kind = TypeVar("_Kind")
 
 Text = Annotated[str, Meta(min_length=1)]
 Tokens = Annotated[int, Meta(ge=1)]
+Tier = Literal["standard", "batch", "flex", "priority", "free"]
+Status = Literal["listed", "superseded", "deprecated", "retiring", "discontinued", "alpha"]
 # Some sources give no more than a month, or a year.
 SourceDate = Annotated[str, Meta(pattern=r"^20[0-9]{2}(-[0-9]{2}(-[0-9]{2})?)?$")]
 
@@ -31,7 +34,7 @@ class _Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     provider_model_id: Text
     model: Text
     variant: Text | None = None
-    tier: Literal["standard", "batch", "flex", "priority", "free"]
+    tier: Tier
     currency: Literal["USD", "CNY"]
     context_length: Tokens | None = None
     max_output: Tokens | None = None
@@ -42,7 +45,7 @@ class _Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cache_write_1h: str | None = None
     valid_from: date | None = None
     valid_to: date | None = None
-    status: Literal["listed", "superseded", "deprecated", "retiring", "discontinued", "alpha"]
+    status: Status
     source: Text
     source_date: SourceDate
     note: Text | None = None
@@ -86,7 +89,12 @@ def load_packaged() -> Catalogue:
     Raises:
         PriceDataError: the file is damaged; the message names the row and the field.
     """
-    return read(resources.files("pricing").joinpath("data/kimi-prices.json").read_bytes())
+    return read(packaged_bytes())
+
+
+def packaged_bytes() -> bytes:
+    """The text of the price file that comes with the package."""
+    return resources.files("pricing").joinpath(PACKAGED).read_bytes()
 
 
 def read(data: bytes) -> Catalogue:
@@ -99,8 +107,8 @@ def read(data: bytes) -> Catalogue:
         file = msgspec.json.decode(data, type=_File)
     except msgspec.DecodeError as error:
         raise PriceDataError(f"price file: {error}") from None
-    if file.schema != _SCHEMA:
-        raise PriceDataError(f"price file: schema is {file.schema!r}, expected {_SCHEMA!r}")
+    if file.schema != SCHEMA:
+        raise PriceDataError(f"price file: schema is {file.schema!r}, expected {SCHEMA!r}")
     searches = _searches(file.surcharges)
     return Catalogue(
         models=[facts for _, facts in _rows("models", file.models, ModelFacts)],
