@@ -110,10 +110,10 @@ def _table(rows: Sequence[dict[str, Any]], sources: Mapping[str, str]) -> Iterat
         shown.append([column.title, *(text or "-" for text in padded)])
     widths = [max(map(len, column)) for column in shown]
     excess = max(sum(widths) + len(_GAP) * len(widths) - WIDTH, 0)
-    for texts, also in zip(zip(*shown, strict=True), ["", *map(_also, rows)], strict=True):
+    for line_texts, also in zip(zip(*shown, strict=True), ["", *map(_also, rows)], strict=True):
         provider, model_id, *others = (
             text.ljust(width) if at <= len(_LABEL) else text.rjust(width)
-            for at, (text, width) in enumerate(zip(texts, widths, strict=True))
+            for at, (text, width) in enumerate(zip(line_texts, widths, strict=True))
         )
         label = f"{provider}{_GAP}{model_id}"
         room = len(label) - excess

@@ -1,19 +1,17 @@
 """`tidegate prices`: the known prices, where they come from, and whether price files are right."""
 
 import datetime as dt
-import difflib
 import json
-from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.backends import json_option
+from gateway.cli.backends import config_option, json_option
 
 if TYPE_CHECKING:
     from pricing import Catalogue
-
-_NEAR = 5  # names that are suggested for an unknown one
+    from pricing.faults import Fault
 
 
 @click.group()
@@ -53,7 +51,7 @@ def list_prices(
         known.update(name for name, _ in catalogue.unpriced)
         if provider not in known:
             raise click.ClickException(
-                f"no prices are known of provider {provider!r}{_near(provider, known)}"
+                f"no prices are known of provider {provider!r}{_hint(provider, known)}"
             )
         listings = [listing for listing in listings if listing.card.provider == provider]
     rows = [price_row(listing) for listing in listings]
@@ -106,6 +104,59 @@ def show(name: str, *, as_json: bool) -> None:
         click.echo("\n".join(model_page(facts, rows, unpriced, today)))
 
 
+@prices.command("check")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
+@config_option
+@json_option
+def check(files: tuple[Path, ...], *, config: Path | None, as_json: bool) -> None:
+    """Check the packaged prices, those of the settings, and price files (FILE), without a network.
+
+    Each fault is one line: file, line, field, what is wrong and what to do. Errors make a price wrong or
+    unusable and the exit status 1; warnings are for somebody to look at. Of the settings only
+    `endpoints[].price` is read. Warnings of the packaged prices are told where neither FILE nor
+    --config is given. The form of a price file: docs/guides/prices.md.
+    """
+    from msgspec import to_builtins
+
+    from gateway.cli.price_settings import check_settings
+    from pricing import load_packaged
+    from pricing.file_checks import check_packaged, check_price_file
+    from pricing.plausible import Plausible
+
+    catalogue = load_packaged()
+    plausible = Plausible(catalogue.cards)
+    faults: list[Fault] = list(check_packaged(plausible))
+    if files or config is not None:  # somebody wants to know of these
+        faults = [fault for fault in faults if fault.severity == "error"]
+    checked = ["the packaged prices"]
+    if config is None and (usual := Path("tidegate.yaml")).exists():
+        config = usual
+    if config is not None:
+        faults += check_settings(_bytes(config), str(config), catalogue, plausible)
+        checked.append(str(config))
+    for file in files:
+        faults += check_price_file(_bytes(file), str(file), packaged=catalogue, plausible=plausible)
+        checked.append(str(file))
+    errors = sum(fault.severity == "error" for fault in faults)
+    if as_json:
+        page = {"checked": checked, "faults": [to_builtins(fault) for fault in faults]}
+        click.echo(json.dumps(page, indent=2))
+    else:
+        for fault in faults:
+            click.echo(str(fault))
+        told = f"{errors} errors, {len(faults) - errors} warnings in {', '.join(checked)}"
+        click.echo(told, err=True)
+    if errors:
+        raise SystemExit(1)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _slug(catalogue: "Catalogue", name: str) -> str:
     """The canonical slug of a model, or of what some provider calls so.
 
@@ -120,7 +171,7 @@ def _slug(catalogue: "Catalogue", name: str) -> str:
     for facts in catalogue.models():
         known.update((facts.slug, facts.slug.rpartition("/")[2], *facts.aliases))
     raise click.ClickException(
-        f"no model or rate card is called {name!r}{_near(name, known)}: see `tidegate prices list`"
+        f"no model or rate card is called {name!r}{_hint(name, known)}: see `tidegate prices list`"
     )
 
 
@@ -132,8 +183,8 @@ def _meant(catalogue: "Catalogue", name: str) -> str | None:
     return models.pop() if len(models) == 1 else None
 
 
-def _near(name: str, known: Iterable[str]) -> str:
-    """What to suggest instead of an unknown name, ready to stand behind it."""
-    by_lower = {one.lower(): one for one in sorted(known)}
-    near = difflib.get_close_matches(name.lower(), by_lower, _NEAR)
-    return f"; did you mean {' or '.join(by_lower[one] for one in near)}?" if near else ""
+def _hint(name: str, known: set[str]) -> str:
+    from pricing.faults import near
+
+    hint = near(name, known)
+    return f"; {hint}" if hint else ""
