@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pricing import Listing, ModelFacts
 
 WIDTH = 120  # columns of a terminal that lists stay within
+IN_FORCE = "in force"
 _CENTS = 2  # decimals that every price is shown with
 _GAP = "  "
 _LABEL = (
@@ -185,11 +186,12 @@ def state_on(row: dict[str, Any], today: dt.date) -> str:
         return "past"
     if row["valid_from"] is not None and row["valid_from"] > day:
         return "to come"
-    return "in force" if row["offered"] else "not offered any more"
+    return IN_FORCE if row["offered"] else "not offered any more"
 
 
 def model_page(
-    facts: "ModelFacts",
+    slug: str,
+    facts: "ModelFacts | None",
     rows: Sequence[dict[str, Any]],
     unpriced: Sequence[tuple[str, str, str]],
     today: dt.date,
@@ -197,22 +199,17 @@ def model_page(
     """What is known of a model, all its prices, and who serves it without a price.
 
     Args:
-        facts: of the model.
+        slug: the model's.
+        facts: of the model; None for one that is in the settings only.
         rows: its rows, as `price_row` makes them.
         unpriced: provider, the provider's model id, and why there is no price.
         today: the UTC day on which rows hold or do not.
     """
-    yield f"{facts.slug}: {facts.name}"
-    yield f"  context     {facts.context_length:,} tokens"
-    yield f"  reads       {', '.join(facts.modalities)}"
-    yield f"  thinking    {facts.thinking or 'not known'}"
-    if facts.default_output is not None:
-        yield f"  output cap  {facts.default_output:,} tokens where a request names none"
-    yield f"  licence     {facts.license or 'not known'}"
-    yield f"  weights     {facts.hf_id or 'no Hugging Face id is known'}"
-    yield f"  also named  {', '.join(facts.aliases) or '-'}"
+    yield f"{slug}: {'not in the catalogue' if facts is None else facts.name}"
+    if facts is not None:
+        yield from _facts(facts)
     sources = _marks(rows)
-    for state in ("in force", "to come", "not offered any more", "past"):
+    for state in (IN_FORCE, "to come", "not offered any more", "past"):
         group = [row for row in rows if state_on(row, today) == state]
         if group:
             yield ""
@@ -228,6 +225,17 @@ def model_page(
     if sources:
         yield ""
         yield from _legend(sources)
+
+
+def _facts(facts: "ModelFacts") -> Iterator[str]:
+    yield f"  context     {facts.context_length:,} tokens"
+    yield f"  reads       {', '.join(facts.modalities)}"
+    yield f"  thinking    {facts.thinking or 'not known'}"
+    if facts.default_output is not None:
+        yield f"  output cap  {facts.default_output:,} tokens where a request names none"
+    yield f"  licence     {facts.license or 'not known'}"
+    yield f"  weights     {facts.hf_id or 'no Hugging Face id is known'}"
+    yield f"  also named  {', '.join(facts.aliases) or '-'}"
 
 
 def card_page(row: dict[str, Any], today: dt.date) -> Iterator[str]:

@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING
 from gateway.settings_upstream import PriceSettings
 
 if TYPE_CHECKING:
-    from pricing import Catalogue
+    from pricing import Catalogue, Listing
     from pricing.faults import Fault, Report
     from pricing.plausible import Plausible
     from pricing.sources.document import Node
 
+_DIGITS = 12  # of a number of tokens
 _TRUE = {"true", "yes", "on"}  # as YAML 1.1 has it
 
 
@@ -41,6 +42,50 @@ def check_settings(
     for at, node in enumerate(endpoints.items if endpoints is not None else ()):
         _endpoint(f"endpoints[{at}]", node, catalogue, plausible, report)
     return report.faults
+
+
+def own_listings(
+    data: bytes, catalogue: "Catalogue"
+) -> "tuple[tuple[tuple[str, Listing], ...], int]":
+    """The endpoints of a settings file with prices of their own, as rows of a catalogue.
+
+    Returns:
+        The endpoint's name for its model, and its row, of each endpoint whose price can be read; and
+        how many others there are, because of faults or of values from the environment.
+    """
+    from pricing import Listing, PriceDataError, own_card
+    from pricing.sources.document import NotADocument, document
+
+    try:
+        endpoints = document(data).fields.get("endpoints")
+    except NotADocument:
+        return (), 1
+    found: list[tuple[str, Listing]] = []
+    nodes = endpoints.items if endpoints is not None else ()
+    for node in nodes:
+        texts = {name: value.text for name, value in node.fields.items()}
+        price = node.fields.get("price")
+        model = texts.get("serves") or catalogue.resolve(texts.get("model", ""))
+        if price is None or model is None or not texts.get("provider"):
+            continue
+        prices = {
+            name: value.text if value.kind == "text" else "" for name, value in price.fields.items()
+        }
+        currency = prices.pop("currency", "USD")
+        try:
+            # As the gateway makes it, so that the ledger has the same id.
+            card = own_card(
+                provider=texts["provider"], model=model, prices=prices, currency=currency
+            )
+        except PriceDataError:
+            continue
+        lengths = {
+            name: int(texts[name])
+            for name in ("context_length", "max_output")
+            if texts.get(name, "").isdecimal() and len(texts[name]) < _DIGITS
+        }
+        found.append((texts.get("model", model), Listing(card=card, **lengths)))
+    return tuple(found), len(nodes) - len(found)
 
 
 def _endpoint(

@@ -3,13 +3,15 @@
 import datetime as dt
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gateway.cli.backends import config_option, json_option
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pricing import Catalogue
     from pricing.faults import Fault
 
@@ -27,34 +29,37 @@ def prices() -> None:
     type=click.DateTime(["%Y-%m-%d"]),
     help="The UTC day on which prices hold, as 2026-11-22; today unless given.",
 )
+@config_option
 @json_option
 def list_prices(
-    *, provider: str | None, model: str | None, at: dt.datetime | None, as_json: bool
+    *,
+    provider: str | None,
+    model: str | None,
+    at: dt.datetime | None,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
-    """List the packaged prices in force on a day, per million tokens.
+    """List the prices in force on a day, per million tokens: packaged ones, and those of the settings.
 
     What a provider no longer lists, but may still bill, is left out: `tidegate prices show` has it.
     """
-    from gateway.cli.price_listing import price_list, price_row
+    from gateway.cli.price_listing import IN_FORCE, price_list, state_on
     from pricing import load_packaged
 
     catalogue = load_packaged()
-    day = (at or dt.datetime.now(dt.UTC)).date().isoformat()
-    listings = [
-        listing for listing in catalogue.listings if listing.offered and listing.card.valid_on(day)
-    ]
+    day = (at or dt.datetime.now(dt.UTC)).date()
+    known = _rows(catalogue, config)
+    rows = [row for row in known if state_on(row, day) == IN_FORCE]
     if model is not None:
-        slug = _slug(catalogue, model)
-        listings = [listing for listing in listings if listing.card.model == slug]
+        slug = _slug(catalogue, known, model)
+        rows = [row for row in rows if row["model"] == slug]
     if provider is not None:
-        known = {card.provider for card in catalogue.cards}
-        known.update(name for name, _ in catalogue.unpriced)
-        if provider not in known:
+        names = {row["provider"] for row in known} | {name for name, _ in catalogue.unpriced}
+        if provider not in names:
             raise click.ClickException(
-                f"no prices are known of provider {provider!r}{_hint(provider, known)}"
+                f"no prices are known of provider {provider!r}{_hint(provider, names)}"
             )
-        listings = [listing for listing in listings if listing.card.provider == provider]
-    rows = [price_row(listing) for listing in listings]
+        rows = [row for row in rows if row["provider"] == provider]
     rows.sort(key=lambda row: (row["model"], row["provider"]))
     if as_json:
         click.echo(json.dumps(rows, indent=2))
@@ -66,42 +71,45 @@ def list_prices(
 
 @prices.command("show")
 @click.argument("name")
+@config_option
 @json_option
-def show(name: str, *, as_json: bool) -> None:
+def show(name: str, *, config: Path | None, as_json: bool) -> None:
     """Show what is known of NAME: a model, under any of its names, or a rate card's id.
 
     Of a model: facts, every price, past ones too, and who serves it without a price that can be trusted.
     """
     from msgspec import to_builtins
 
-    from gateway.cli.price_listing import card_page, model_page, price_row
+    from gateway.cli.price_listing import card_page, model_page
     from pricing import load_packaged
 
     catalogue = load_packaged()
     today = dt.datetime.now(dt.UTC).date()
-    if (card := catalogue.card(name)) is not None:
-        row = next(price_row(one) for one in catalogue.listings if one.card is card)
-        click.echo(json.dumps(row, indent=2) if as_json else "\n".join(card_page(row, today)))
-        return
-    slug = _slug(catalogue, name)
-    facts = next(one for one in catalogue.models() if one.slug == slug)
-    rows = [price_row(one) for one in catalogue.listings if one.card.model == slug]
+    known = _rows(catalogue, config)
+    for row in known:
+        if row["id"] == name:
+            page = json.dumps(row, indent=2) if as_json else "\n".join(card_page(row, today))
+            click.echo(page)
+            return
+    slug = _slug(catalogue, known, name)
+    facts = catalogue.model(slug)
+    rows = [row for row in known if row["model"] == slug]
     rows.sort(key=lambda row: (row["provider"], row["provider_model_id"], row["valid_from"] or ""))
     unpriced = [
         (provider, model_id, why)
         for (provider, model_id), why in catalogue.unpriced.items()
-        if _meant(catalogue, model_id) == slug
+        if _meant(catalogue, known, model_id) == slug
     ]
     if as_json:
         names = ("provider", "provider_model_id", "reason")
-        page = {
+        whole = {
             "model": to_builtins(facts),
             "prices": rows,
             "unpriced": [dict(zip(names, one, strict=True)) for one in unpriced],
         }
-        click.echo(json.dumps(page, indent=2))
+        click.echo(json.dumps(whole, indent=2))
     else:
-        click.echo("\n".join(model_page(facts, rows, unpriced, today)))
+        click.echo("\n".join(model_page(slug, facts, rows, unpriced, today)))
 
 
 @prices.command("check")
@@ -129,8 +137,7 @@ def check(files: tuple[Path, ...], *, config: Path | None, as_json: bool) -> Non
     if files or config is not None:  # somebody wants to know of these
         faults = [fault for fault in faults if fault.severity == "error"]
     checked = ["the packaged prices"]
-    if config is None and (usual := Path("tidegate.yaml")).exists():
-        config = usual
+    config = _settings(config)
     if config is not None:
         faults += check_settings(_bytes(config), str(config), catalogue, plausible)
         checked.append(str(config))
@@ -157,29 +164,52 @@ def _bytes(path: Path) -> bytes:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _slug(catalogue: "Catalogue", name: str) -> str:
+def _rows(catalogue: "Catalogue", config: Path | None) -> list[dict[str, Any]]:
+    """All known rows: the packaged ones, and those of the settings, if there are any."""
+    from gateway.cli.price_listing import price_row
+    from gateway.cli.price_settings import own_listings
+
+    rows = [price_row(listing) for listing in catalogue.listings]
+    config = _settings(config)
+    if config is not None:
+        own, others = own_listings(_bytes(config), catalogue)
+        rows += [price_row(listing) | {"provider_model_id": model} for model, listing in own]
+        if others:
+            told = (
+                f"{config}: {others} endpoint{'s'[: others > 1]} without a price that can be read"
+            )
+            click.echo(f"{told}: see `tidegate prices check`", err=True)
+    return rows
+
+
+def _settings(config: Path | None) -> Path | None:
+    """The settings file that is meant, if there is one."""
+    usual = Path("tidegate.yaml")
+    return usual if config is None and usual.exists() else config
+
+
+def _slug(catalogue: "Catalogue", known: "Sequence[dict[str, Any]]", name: str) -> str:
     """The canonical slug of a model, or of what some provider calls so.
 
     Raises:
         click.ClickException: nothing is called so; the message has the names that come near.
     """
-    slug = _meant(catalogue, name)
+    slug = _meant(catalogue, known, name)
     if slug is not None:
         return slug
-    known = {card.id for card in catalogue.cards}
-    known.update(card.provider_model_id for card in catalogue.cards)
+    names = {row[field] for row in known for field in ("id", "provider_model_id", "model")}
     for facts in catalogue.models():
-        known.update((facts.slug, facts.slug.rpartition("/")[2], *facts.aliases))
+        names.update((facts.slug, facts.slug.rpartition("/")[2], *facts.aliases))
     raise click.ClickException(
-        f"no model or rate card is called {name!r}{_hint(name, known)}: see `tidegate prices list`"
+        f"no model or rate card is called {name!r}{_hint(name, names)}: see `tidegate prices list`"
     )
 
 
-def _meant(catalogue: "Catalogue", name: str) -> str | None:
+def _meant(catalogue: "Catalogue", known: "Sequence[dict[str, Any]]", name: str) -> str | None:
     slug = catalogue.resolve(name)
     if slug is not None:
         return slug
-    models = {card.model for card in catalogue.cards if card.provider_model_id == name}
+    models = {row["model"] for row in known if name in {row["provider_model_id"], row["model"]}}
     return models.pop() if len(models) == 1 else None
 
 

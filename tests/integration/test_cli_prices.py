@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,11 +11,20 @@ from click.testing import CliRunner, Result
 
 from gateway.cli import main
 from gateway.cli.price_listing import WIDTH, price_row
+from gateway.routing.endpoints import candidates_from
+from gateway.settings import load
 from pricing import load_packaged
 from pricing.catalogue import Listing
 from tests.unit.pricing.cards import card
 
 DAY = "2026-11-22"
+OWN = """\
+endpoints:
+- {provider: own-gpus, kind: vllm, base_url: http://127.0.0.1:8000/v1, model: legal,
+   serves: acme/kimi-legal, context_length: 8192, price: {input: "0.05", output: "0.20", currency: EUR}}
+- {provider: host, base_url: "https://host.example/v1", model: kimi-k3,
+   price: {input: "2.999999", output: "15", cache_read: "0.3"}}
+"""
 
 
 def run(*arguments: str) -> Result:
@@ -197,3 +207,54 @@ def test_an_unknown_card_is_told_with_what_comes_near() -> None:
 
     assert result.exit_code == 1
     assert known.id in result.stderr
+
+
+def test_prices_of_the_settings_are_listed_with_the_ids_that_the_ledger_has(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(OWN)
+
+    found = {row["provider"]: row for row in rows("--config", str(path))}
+
+    candidates = candidates_from(load(path, {}), load_packaged(), dt.date(2026, 11, 22))
+    for candidate in candidates:
+        assert candidate.card is not None
+        assert found[candidate.endpoint.provider]["id"] == candidate.card.id
+    assert found["host"]["input"] == "2.999999"
+    assert found["own-gpus"]["provider_model_id"] == "legal"
+    assert found["own-gpus"]["currency"] == "EUR"
+    assert found["moonshot"]
+
+
+def test_a_model_of_the_settings_and_its_card_can_be_shown(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(OWN)
+
+    text = run("show", "acme/kimi-legal", "--config", str(path)).stdout
+
+    assert text.startswith("acme/kimi-legal: not in the catalogue")
+    assert "in force: EUR per million tokens" in text
+    card_id = rows("--config", str(path), "--model", "acme/kimi-legal")[0]["id"]
+    assert "0.05 EUR per million tokens" in run("show", card_id, "--config", str(path)).stdout
+
+
+def test_endpoints_whose_price_cannot_be_read_are_counted_not_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(OWN.replace('"2.999999"', "2.99"))
+
+    result = run("list", "--provider", "own-gpus", "--config", str(path))
+
+    assert "legal" in result.stdout
+    assert (
+        "1 endpoint without a price that can be read: see `tidegate prices check`" in result.stderr
+    )
+    assert run("list", "--provider", "host", "--config", str(path)).exit_code == 1
+
+
+@pytest.mark.parametrize("text", ["a: [", "[]", "7", "endpoints: 7", "endpoints: [7, {price: 7}]"])
+def test_malformed_settings_do_not_keep_the_packaged_prices_from_being_listed(
+    tmp_path: Path, text: str
+) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+
+    assert rows("--config", str(path)) == rows()
