@@ -20,6 +20,9 @@ from pricing.rates import RateCard
 _KINDS = ("input", "output", "cache_read", "cache_write_5m", "cache_write_1h")
 _OUT_OF_BOUNDS = 10
 _DOUBTFUL = 5
+# A price a hundred times the median of its kind, or a hundredth, does not count for the bounds: a packaged
+# row in a wrong unit would set those by which it is judged.
+_ASTRAY = 100
 # A price in the unit that was probably meant is not as far from what is known as that.
 _LIKELY = 2
 # With fewer rows than these, the data says nothing of a currency or of a model.
@@ -59,7 +62,7 @@ class Plausible:
                     by_currency.setdefault((of, card.currency), []).append(pico)
                     by_model.setdefault((of, card.currency, card.model), []).append(pico)
         self._bounds = {
-            key: (_per_million(min(picos)), _per_million(max(picos)))
+            key: _bounds(picos)
             for key, picos in by_currency.items()
             if len(picos) >= _ENOUGH_OF_CURRENCY
         }
@@ -109,6 +112,13 @@ class Plausible:
         return Doubt(
             size, f"is implausibly far {side} what is known: {known} per million tokens", None
         )
+
+
+def _bounds(picos: list[int]) -> tuple[Decimal, Decimal]:
+    """The lowest and the highest price per million, without those that would hide themselves."""
+    middle = int(median(picos))
+    sane = [pico for pico in picos if middle <= pico * _ASTRAY and pico <= middle * _ASTRAY]
+    return _per_million(min(sane)), _per_million(max(sane))
 
 
 def _beside(price: Decimal, usual: Decimal, currency: str, name: str) -> Doubt | None:

@@ -126,7 +126,7 @@ def _table(rows: Sequence[dict[str, Any]], sources: Mapping[str, str]) -> Iterat
         line = (_GAP + _GAP.join((label.ljust(room), *others))).rstrip()
         if also and len(line) + len(_GAP + also) > WIDTH:
             yield line
-            line = " " * (len(_GAP) + room)
+            line = " " * min(len(_GAP) + room, WIDTH - len(_GAP + also))
         yield f"{line}{_GAP}{also}".rstrip()
 
 

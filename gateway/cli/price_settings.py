@@ -79,13 +79,17 @@ def own_listings(
             )
         except PriceDataError:
             continue
-        lengths = {
-            name: int(texts[name])
-            for name in ("context_length", "max_output")
-            if texts.get(name, "").isdecimal() and len(texts[name]) < _DIGITS
-        }
-        found.append((texts.get("model", model), Listing(card=card, **lengths)))
+        listing = Listing(
+            card=card,
+            context_length=_tokens(texts.get("context_length")),
+            max_output=_tokens(texts.get("max_output")),
+        )
+        found.append((texts.get("model", model), listing))
     return tuple(found), len(nodes) - len(found)
+
+
+def _tokens(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() and len(text) < _DIGITS else None
 
 
 def _endpoint(

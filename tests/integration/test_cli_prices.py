@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateway.cli import main
-from gateway.cli.price_listing import WIDTH, price_row
+from gateway.cli.price_listing import WIDTH, price_list, price_row
 from gateway.routing.endpoints import candidates_from
 from gateway.settings import load
 from pricing import load_packaged
@@ -93,6 +93,27 @@ def test_lists_fit_a_terminal_of_120_columns() -> None:
     lines = run("list", "--at", DAY).stdout.splitlines()
 
     assert max(map(len, lines)) <= WIDTH == 120
+
+
+def test_rows_with_long_ids_and_much_to_say_are_folded_and_lose_nothing() -> None:
+    long = card(
+        provider="provider-of-a-long-name",
+        provider_model_id="accounts/somebody/deployments/" + "k" * 60,
+        input_price=1,
+        per_search=5_000_000_000,
+        valid_from="2026-01-01",
+        valid_to="2026-12-31",
+    )
+    short = card(provider_model_id="k", cache_write_1h=6_000_000, valid_from="2026-10-15")
+
+    lines = list(price_list([price_row(Listing(card=one)) for one in (long, short)]))
+
+    assert max(map(len, lines)) <= WIDTH
+    words = " ".join(lines).split()
+    for said in (long.provider, long.provider_model_id, "0.000001", "0.005;", "2026-12-31", "6;"):
+        assert said in words
+    points = {line.rindex(".") for line in lines if " 15.00" in line and "standard" in line}
+    assert len(points) == 1
 
 
 def test_decimal_points_of_a_column_are_below_each_other() -> None:

@@ -303,6 +303,20 @@ def test_the_packaged_prices_have_no_error_and_only_known_doubts() -> None:
     assert odd == {"abacus", "aihubmix", "nano-gpt", "synthetic", "vultr"}
 
 
+@pytest.mark.parametrize(("field", "value"), [("input", "0.000003"), ("output", "15000000")])
+def test_a_packaged_price_in_a_wrong_unit_does_not_set_the_bounds_it_is_judged_by(
+    field: str, value: str
+) -> None:
+    tree = json.loads(packaged_bytes())
+    tree["prices"][0][field] = value
+    data = json.dumps(tree).encode()
+
+    faults = check_price_file(data, "x.json", packaged=None, plausible=Plausible(read(data).cards))
+
+    (error,) = [one for one in faults if one.severity == "error" and "looks like" in one.wrong]
+    assert error.field == f"prices[0].{field}"
+
+
 _PLANTED = [
     ("input", "0.00000095", "has more than 6 decimals"),
     ("output", "-4", "below zero"),
