@@ -153,9 +153,8 @@ class MemoryState(State):
         return left
 
     def _give_back(self, rates: tuple[RateTake, ...], before: _Before) -> None:
-        for take, taken in zip(
-            rates, before, strict=False
-        ):  # the one that refused is not among these
+        # `before` ends where a rate refused: that one, and those behind it, were not taken of.
+        for take, taken in zip(rates, before, strict=False):
             if taken is None:
                 del self._rates[take.bucket]
             else:
