@@ -36,6 +36,8 @@ class Shipped(Struct, frozen=True):
 # in a statement, SQLite 32,766.
 _ROWS = (256, 64, 16, 4, 1)
 _AT_A_TIME = 32  # outcomes that become rows before others may run
+_PATIENCE = 5.0  # seconds for checkpoints of other processes, each a few milliseconds
+_CHECKPOINT_PAUSE = 0.02
 
 # What an entry repeats of its request, so that sums need no join.
 _REPEATED = (
@@ -187,14 +189,19 @@ def _several_at_a_time(
             yield statement, batches
 
 
-async def make_durable(database: Database) -> bool:
+async def make_durable(database: Database, *, patience: float = _PATIENCE) -> bool:
     """See that what was committed so far outlives a power cut, before its journal is deleted.
 
     PostgreSQL promises that with each commit. SQLite as `Database` sets it up does so only at a
     checkpoint.
 
+    Args:
+        database: where the ledger is.
+        patience: seconds to wait for other processes' checkpoints.
+
     Returns:
-        False if a reader kept SQLite from finishing the checkpoint: keep the journal, try later.
+        False if a reader or a checkpoint of another process kept SQLite from finishing it: keep the
+        journal, try later.
 
     Raises:
         Unavailable: the database cannot be reached.
@@ -205,9 +212,15 @@ async def make_durable(database: Database) -> bool:
         # Past SQLAlchemy, which would begin a transaction: a checkpoint cannot run inside one.
         raw = await connection.get_raw_connection()
         driver: Any = raw.driver_connection
-        async with driver.execute("PRAGMA wal_checkpoint(FULL)") as cursor:
-            busy, _, _ = await cursor.fetchone()
-    return not busy
+        until = asyncio.get_running_loop().time() + patience
+        while True:
+            async with driver.execute("PRAGMA wal_checkpoint(FULL)") as cursor:
+                busy, _, _ = await cursor.fetchone()
+            if not busy or asyncio.get_running_loop().time() >= until:
+                return not busy
+            # SQLite waits for readers itself, but never for the lock of a checkpoint that runs
+            # (its documentation of sqlite3_wal_checkpoint_v2, November 2026).
+            await asyncio.sleep(_CHECKPOINT_PAUSE)
 
 
 def _without_nul(row: Sequence[Any]) -> Row:

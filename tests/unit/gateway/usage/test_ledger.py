@@ -213,8 +213,24 @@ async def test_a_reader_of_older_rows_keeps_the_journal_from_being_let_go(
     async with database.reading() as connection:
         await connection.scalar(select(func.count()).select_from(generations))
         await write(database, outcome("gen-2"))
-        assert not await ledger.make_durable(impatient)
+        assert not await ledger.make_durable(impatient, patience=0)
     assert await ledger.make_durable(impatient)
+    await impatient.aclose()
+
+
+async def test_what_sqlite_does_not_wait_for_itself_is_waited_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.database.BUSY_TIMEOUT_MS", 1)
+    impatient = Database(database._engine.url.render_as_string())
+    await write(database, outcome("gen-1"))
+    async with database.reading() as connection:
+        await connection.scalar(select(func.count()).select_from(generations))
+        await write(database, outcome("gen-2"))
+        waiting = asyncio.create_task(ledger.make_durable(impatient))
+        await asyncio.sleep(0.2)
+        assert not waiting.done()
+    assert await waiting
     await impatient.aclose()
 
 
