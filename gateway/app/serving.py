@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from typing_extensions import override
@@ -13,6 +14,7 @@ from gateway.api.edge import EdgeProtocol
 from gateway.app.start import check_all
 from gateway.app.worker import Scrape, Worker
 from gateway.processes import reload
+from gateway.processes.accepting import Acceptor
 from gateway.settings import Settings
 from gateway.telemetry import metrics
 from gateway.uptime.standing import Standing
@@ -29,7 +31,8 @@ class Server(uvicorn.Server):
         ready: called once the gateway answers.
         standing: told that the process leaves.
         delay: seconds.
-        alone: whether this process heeds Ctrl-C, which a terminal sends to a whole group.
+        alone: whether this process has its socket for itself, and heeds Ctrl-C, which a terminal sends
+            to a whole group.
     """
 
     def __init__(
@@ -49,9 +52,17 @@ class Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        shared = [] if self._alone or not sockets else sockets
+        await super().startup([] if shared else sockets)
+        for listener in shared:
+            listener.listen(self.config.backlog)
+            acceptor: Any = Acceptor(listener, self._protocol, EdgeProtocol.shutdown)
+            self.servers.append(acceptor)
         if self.started:
             self._ready()
+
+    def _protocol(self) -> EdgeProtocol:
+        return EdgeProtocol(self.config, self.server_state, self.lifespan.state)
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
