@@ -88,12 +88,21 @@ async def _one_by_one(
             faults.append(fault)
     if len(refused) == len(rows):
         for refusal in faults:
-            if not isinstance(refusal, _ROWS_FAULT):
+            if not _is_rows(refusal):
                 raise refusal
     if refused:
         log.error("%d rows go to %s: %s", len(refused), REJECTED_FILE, faults[0])
         await asyncio.to_thread(_append, folder / REJECTED_FILE, refused)
     return frozenset(row.outcome.generation_id for row in refused if isinstance(row, Close))
+
+
+def _is_rows(refusal: Exception) -> bool:
+    """Whether a row is at fault, rather than the database."""
+    if isinstance(refusal, _ROWS_FAULT):
+        return True
+    # What PostgreSQL itself says of a value or a constraint is no error of its own kind in SQLAlchemy.
+    state = getattr(getattr(refusal, "orig", None), "sqlstate", None)
+    return str(state)[:2] in {"22", "23"}
 
 
 def _append(path: Path, rows: Iterable[Close | Card]) -> None:
