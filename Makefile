@@ -36,12 +36,12 @@ test: check
 	@$(BIN)/python -m tests.servers.install
 	$(BIN)/python -m pytest -n $(JOBS) -m "not faults and not litellm and not vllm"
 	$(BIN)/python -m pytest -n $(JOBS) -m "not faults and not litellm and not vllm" --form many tests/e2e
-	$(BIN)/python -m pytest -n $(JOBS) -m faults
+	$(BIN)/python -m pytest -n $(JOBS) -m faults tests/faults
 	@$(BIN)/python -m tests.litellm.environment
-	$(BIN)/python -m pytest -m litellm
+	$(BIN)/python -m pytest -n $(JOBS) -m litellm tests/litellm tests/faultwall tests/e2e
 ifeq ($(VLLM),1)
 	@$(BIN)/python -m tests.vllm.environment
-	$(BIN)/python -m pytest -m vllm
+	$(BIN)/python -m pytest -m vllm tests/vllm
 endif
 
 check: $(DEV_STAMP)

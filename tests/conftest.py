@@ -1,10 +1,12 @@
 """What all tests share, and what the run as a whole tells."""
 
 import ssl
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.groups import GROUPS
 from tests.servers.fixtures import (  # noqa: F401 - fixtures are found by being here
     blank_url,
     database_url,
@@ -16,6 +18,8 @@ from tests.servers.fixtures import (  # noqa: F401 - fixtures are found by being
 
 pytest.register_assert_rewrite("tests.faultwall.cells")
 
+HERE = Path(__file__).parent
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -25,6 +29,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how the gateways of tests/e2e run: one process on a SQLite file, or three over PostgreSQL"
         " and Redis",
     )
+
+
+@pytest.hookimpl(trylast=True)  # once all have their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for group, folders in GROUPS.items():
+            if item.get_closest_marker(group) and not any(
+                item.path.is_relative_to(HERE / folder) for folder in folders
+            ):
+                raise pytest.UsageError(
+                    f"{item.nodeid} is marked {group!r}, and `make test` would not find it there: move it"
+                    f" to one of {', '.join(folders)}, or name its folder in tests/groups.py and Makefile"
+                )
 
 
 @pytest.fixture(scope="session")

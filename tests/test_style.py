@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tests.groups import GROUPS
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULE_LINES = 400
 TEST_LINES = 600
@@ -193,3 +195,9 @@ def test_the_development_lock_pins_what_the_lock_pins() -> None:
         return {line.split(" ")[0] for line in lines if line[:1].isalnum()}
 
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_is_run_where_its_tests_are(group: str) -> None:
+    (run,) = re.findall(rf"pytest .*-m {group}\b(.*)", (ROOT / "Makefile").read_text())
+    assert run.split() == [f"tests/{folder}" for folder in GROUPS[group]]
