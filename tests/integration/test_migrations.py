@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +207,7 @@ async def test_a_revision_that_fails_half_way_leaves_nothing(url: str) -> None:
 
 
 async def test_rows_that_break_a_foreign_key_undo_the_migration(url: str) -> None:
-    await schema.upgrade(url)
+    await schema.upgrade(url, "0002")
     with sqlite3.connect(_file(url)) as raw:
         raw.execute(
             "INSERT INTO teams (id, organisation_id, name, created_ms)"
@@ -214,6 +216,26 @@ async def test_rows_that_break_a_foreign_key_undo_the_migration(url: str) -> Non
     raw.close()
     with pytest.raises(ConfigurationError, match="teams"):
         await schema.upgrade(url)
+    assert await schema.current(url) == "0002"
+
+
+def test_where_there_is_nothing_to_migrate_alembic_is_not_loaded(url: str) -> None:
+    for loaded in ("True", "False"):
+        ran = subprocess.run(
+            [sys.executable, "-c", _UPGRADE, url],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ran.stdout.strip() == loaded
+
+
+_UPGRADE = """
+import asyncio, sys
+from gateway.store import schema
+asyncio.run(schema.upgrade(sys.argv[1]))
+print("alembic" in sys.modules)
+"""
 
 
 def test_revisions_import_nothing_of_the_project() -> None:
