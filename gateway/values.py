@@ -308,9 +308,11 @@ class Result(StrEnum):
 class AttemptRecord(Struct, frozen=True):
     """One settled attempt: a ledger entry.
 
-    `cost` is what the provider will bill us; `charge` is what the caller's team pays. Times are epoch
-    milliseconds or durations in milliseconds. `gateway.usage.ledger` makes rows of the fields in their
-    order, the last three being values of several columns.
+    `cost` is what the provider will bill us; `charge` is what the caller's team pays. `cost_basis` says by
+    what the cost counts: `rate_card`, or `provider_reported` where `reported_cost` is it; None in journals
+    of versions that did not say. Times are epoch milliseconds or durations in milliseconds.
+    `gateway.usage.ledger` makes rows of the fields in their order, those from `quantities` to `charge`
+    being values of several columns.
     """
 
     id: str  # generation id + "-" + ordinal from 1
@@ -332,6 +334,7 @@ class AttemptRecord(Struct, frozen=True):
     quantities: Quantities
     cost: Money
     charge: Money
+    cost_basis: str | None = None
 
 
 class Outcome(Struct, frozen=True):

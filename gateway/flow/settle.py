@@ -200,7 +200,11 @@ def record(
     pico = None
     if candidate.cost_basis == "provider_reported":
         pico = reported_pico(consumed.usage.reported_cost, quantities, card)
-    cost = Money(card.currency, total_pico(quantities, card) if pico is None else pico)
+    if pico is None:
+        cost_basis, pico = "rate_card", total_pico(quantities, card)
+    else:
+        cost_basis = "provider_reported"
+    cost = Money(card.currency, pico)
     status = upstream_id = ttft_ms = code = None
     if chosen is not None:
         status = 200
@@ -229,6 +233,7 @@ def record(
         quantities=quantities,
         cost=cost,
         charge=cost if charged else Money(card.currency, 0),
+        cost_basis=cost_basis,
     )
 
 

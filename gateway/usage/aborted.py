@@ -116,4 +116,5 @@ def _attempt(
         reported_cost=None,
         cost=cost,
         charge=cost if line.output_tokens else Money(endpoint.currency, 0),
+        cost_basis="rate_card",
     )

@@ -64,11 +64,13 @@ def _names(kind: type[Struct]) -> list[str]:
 # Columns in the order in which `_add_rows` fills them.
 _GENERATION = ["id" if name == "generation_id" else name for name in _names(Outcome)[:-1]]
 _MONEY = _names(Money)
+_ATTEMPT = _names(AttemptRecord)[:-4]
 _ENTRY = [
     *_REPEATED,
-    *_names(AttemptRecord)[:-3],
+    *_ATTEMPT,
     *_names(Quantities),
     *(f"{amount}_{part}" for amount in ("cost", "charge") for part in _MONEY),
+    "cost_basis",
 ]
 
 
@@ -110,8 +112,11 @@ def _from_json() -> str:
     _known(generations, _GENERATION)
     _known(ledger_entries, _ENTRY)
     told = _names(Outcome)[:-1]
-    attempt, quantities = _names(AttemptRecord)[:-3], _names(Quantities)
-    parts = (("o", _REPEATED), ("a", attempt), ("q", quantities), ("c", _MONEY), ("h", _MONEY))
+    quantities, basis = _names(Quantities), ["cost_basis"]
+    parts = (
+        *(("o", _REPEATED), ("a", _ATTEMPT), ("q", quantities)),
+        *(("c", _MONEY), ("h", _MONEY), ("a", basis)),
+    )
     values = ", ".join(f"{of}.{name}" for of, names in parts for name in names)
     cost, charge = (
         _typed(ledger_entries, [f"{amount}_{part}" for part in _MONEY], _MONEY)
@@ -123,7 +128,7 @@ def _from_json() -> str:
         f" added AS (INSERT INTO generations ({', '.join(_GENERATION)})"
         f" SELECT {', '.join(told)} FROM o {_NOTHING})"
         f" INSERT INTO ledger_entries ({', '.join(_ENTRY)}) SELECT {values} FROM o,"
-        f" json_to_recordset(o.attempts) AS a({_typed(ledger_entries, attempt)},"
+        f" json_to_recordset(o.attempts) AS a({_typed(ledger_entries, _ATTEMPT + basis)},"
         " quantities json, cost json, charge json),"
         f" json_to_record(a.quantities) AS q({_typed(ledger_entries, quantities)}),"
         f" json_to_record(a.cost) AS c({cost}), json_to_record(a.charge) AS h({charge}) {_NOTHING}"
@@ -207,10 +212,9 @@ def _add_rows(outcome: Outcome, generation_rows: list[Row], entry_rows: list[Row
     repeated = _repeated(outcome)
     for attempt in row[-1]:
         own = astuple(attempt)
-        quantities, cost, charge = own[-3:]
-        entry_rows.append(
-            repeated + own[:-3] + astuple(quantities) + astuple(cost) + astuple(charge)
-        )
+        quantities, cost, charge, basis = own[-4:]
+        amounts = (*astuple(quantities), *astuple(cost), *astuple(charge))
+        entry_rows.append((*repeated, *own[:-4], *amounts, basis))
 
 
 def _several_at_a_time(

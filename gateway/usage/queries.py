@@ -257,4 +257,5 @@ def _attempt(row: Row[Any]) -> AttemptRecord:
         cost=Money(row.cost_currency, row.cost_pico),
         charge=Money(row.charge_currency, row.charge_pico),
         reported_cost=row.reported_cost,
+        cost_basis=row.cost_basis,
     )

@@ -206,6 +206,7 @@ def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
         "cost": _number(attempt.cost),
         "charge": _number(attempt.charge),
         "basis": attempt.basis.value,
+        "cost_basis": attempt.cost_basis,
         "rate_card_id": attempt.rate_card_id,
     }
 

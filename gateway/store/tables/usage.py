@@ -90,6 +90,8 @@ ledger_entries = Table(
     Column("charge_currency", String(3), nullable=False),
     Column("charge_pico", Picos, nullable=False),
     Column("reported_cost", Text),
+    # By what the cost counts: `rate_card` or `provider_reported`; NULL in rows from before it was said.
+    Column("cost_basis", String(20)),
     Column("corrects", String(80), ForeignKey("ledger_entries.id")),
     Index(None, "team_id", "created_ms"),
     Index(None, "key_id", "created_ms"),

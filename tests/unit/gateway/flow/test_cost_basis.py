@@ -30,6 +30,7 @@ async def test_a_stated_cost_is_cost_and_charge_to_the_pico(form: str) -> None:
     (attempt,) = gateway.outcome.attempts
     assert (attempt.cost, attempt.charge) == (STATED, STATED)
     assert (attempt.reported_cost, attempt.basis) == ("0.000013400001", Basis.REPORTED)
+    assert attempt.cost_basis == "provider_reported"
     assert gateway.state.spent("bud-key:total") == (STATED.nano_up(), 0)
 
 
@@ -37,14 +38,14 @@ async def test_a_stated_cost_is_cost_and_charge_to_the_pico(form: str) -> None:
 async def test_by_the_card_a_stated_cost_is_only_kept(form: str) -> None:
     (attempt,) = (await settled("0.000013400001", "rate_card", form)).outcome.attempts
     assert (attempt.cost, attempt.charge) == (BY_CARD, BY_CARD)
-    assert attempt.reported_cost == "0.000013400001"
+    assert (attempt.reported_cost, attempt.cost_basis) == ("0.000013400001", "rate_card")
 
 
 @pytest.mark.parametrize("stated", [None, "-0.1", "0", "1000000", "1e30", "a lot"])
 async def test_without_a_cost_that_can_be_the_card_says_it(stated: str | None) -> None:
     (attempt,) = (await settled(stated, "provider_reported")).outcome.attempts
     assert (attempt.cost, attempt.charge) == (BY_CARD, BY_CARD)
-    assert attempt.reported_cost == stated
+    assert (attempt.reported_cost, attempt.cost_basis) == (stated, "rate_card")
 
 
 async def test_a_stated_cost_counts_also_where_the_counts_beside_it_cannot_be() -> None:

@@ -79,6 +79,7 @@ def attempt(generation_id: str, ordinal: int = 1, *, charge: int = 34_000_000) -
         cost=Money("USD", 34_000_000),
         charge=Money("USD", charge),
         reported_cost="0.000034",
+        cost_basis="provider_reported",
     )
 
 

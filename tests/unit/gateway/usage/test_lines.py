@@ -19,6 +19,16 @@ def test_a_line_is_read_as_it_was_written(line: Line) -> None:
     assert b"\n" not in encode(line)
 
 
+def test_a_close_line_from_before_entries_had_a_cost_basis_is_read() -> None:
+    now = encode(Close(outcome()))
+    before = now.replace(b',"cost_basis":"provider_reported"', b"")
+    assert before != now
+    read = decode(before)
+    assert isinstance(read, Close)
+    (entry,) = read.outcome.attempts
+    assert entry == msgspec.structs.replace(outcome().attempts[0], cost_basis=None)
+
+
 def test_text_with_line_breaks_stays_on_one_line() -> None:
     line = Close(outcome(model_requested="a\nb\x00\u2028"))
     assert b"\n" not in encode(line)
