@@ -31,6 +31,7 @@ _VERBS = {
     "budgets": ("budgets", "budgets", "Set, list and remove budgets."),
     "settings": ("settings", "settings", "Models, preferences, presets and limits of each level."),
     "apply": ("apply", "apply", "Bring all of these to what a file declares."),
+    "ledger": ("ledger", "ledger", "The books: whether every amount is right."),
     "audit": ("audit", "audit", "Who did what, when and from where."),
 }
 

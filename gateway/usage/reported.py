@@ -25,14 +25,7 @@ def reported_pico(stated: str | None, quantities: Quantities, card: RateCard) ->
         quantities: what was used.
         card: its prices, in the currency of the statement.
     """
-    if stated is None:
-        return None
-    try:
-        cost = Decimal(stated)
-        if not cost.is_finite() or (cost.is_signed() and cost) or cost.adjusted() > _MOST_DIGITS:
-            return None
-        pico = int(_EXACT.to_integral_value(_EXACT.scaleb(cost, _PICO_DECIMALS)))
-    except ArithmeticError:
+    if stated is None or (pico := stated_pico(stated)) is None:
         return None
     most = ceiling_pico(
         card,
@@ -43,3 +36,18 @@ def reported_pico(stated: str | None, quantities: Quantities, card: RateCard) ->
     if pico > MOST * most or (pico == 0 and quantities.output and most):
         return None
     return pico
+
+
+def stated_pico(stated: str) -> int | None:
+    """A stated cost in picos, rounded up; None where it is no amount of money, or one below zero.
+
+    Args:
+        stated: as in `reported_pico`.
+    """
+    try:
+        cost = Decimal(stated)
+        if not cost.is_finite() or (cost.is_signed() and cost) or cost.adjusted() > _MOST_DIGITS:
+            return None
+        return int(_EXACT.to_integral_value(_EXACT.scaleb(cost, _PICO_DECIMALS)))
+    except ArithmeticError:
+        return None

@@ -1,0 +1,70 @@
+"""All of the books of an installation, held against each other. Nothing is written."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from gateway.accounts.opening import Installation
+from gateway.errors import ConfigurationError
+from gateway.store import schema
+from gateway.store.database import Database
+from gateway.usage.audit import Totals, check_ledger
+from gateway.usage.audit_journal import Journalled, check_journal
+from gateway.usage.audit_rules import Fault
+
+MOST: Final = 1000
+"""Faults that are kept to be told; the others are counted."""
+
+IN_MEMORY: Final = (
+    "counters: in the memory of the gateway's process, which alone can be asked for them (`/v1/key`,"
+    " `/admin/v1/budgets`); it makes them from this ledger and this journal when it starts"
+)
+SHARED: Final = (
+    "counters: in Redis; this version does not read them. They are made from this ledger when Redis has"
+    " lost them"
+)
+
+
+class Checked(Struct, frozen=True):
+    """What was checked, and what is wrong: `count` faults, of which the first `MOST` are in `faults`."""
+
+    totals: Totals
+    journal: Journalled
+    faults: tuple[Fault, ...]
+    count: int
+    notes: tuple[str, ...]
+
+
+class _Faults:
+    def __init__(self) -> None:
+        self.first: list[Fault] = []
+        self.count = 0
+
+    def __call__(self, fault: Fault) -> None:
+        self.count += 1
+        if len(self.first) < MOST:
+            self.first.append(fault)
+
+
+async def check_books(where: Installation) -> Checked:
+    """Hold the journal of an installation against its ledger, and the ledger against itself.
+
+    Raises:
+        ConfigurationError: no database there, or one of another version; a journal that cannot be read.
+        Unavailable: the database cannot be used; code database_unavailable.
+    """
+    await schema.require_head(where.url)
+    faults = _Faults()
+    # To sort millions of entries takes a server longer than a statement of a request may.
+    database = Database(where.url, command_timeout=None)
+    try:
+        journal = await check_journal(database, where.data / "journal", faults)
+        totals = await check_ledger(database, faults)
+    except OSError as fault:
+        raise ConfigurationError(
+            [f"{fault.filename}: {fault.strerror}; run it as the user of the gateway"]
+        ) from fault
+    finally:
+        await database.aclose()
+    notes = (IN_MEMORY if where.state.url is None else SHARED,)
+    return Checked(totals, journal, tuple(faults.first), faults.count, notes)
