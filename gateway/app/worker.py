@@ -30,6 +30,8 @@ from gateway.flow.run import ChatFlow
 from gateway.ids import IdSource
 from gateway.jobs.changes import ChangeWatch, prune
 from gateway.jobs.evidence import EvidenceWatch
+from gateway.jobs.leader import lead
+from gateway.jobs.roll_ups import PACE, RollUps
 from gateway.jobs.shipper import Shipper, replay
 from gateway.routing.candidates import Book
 from gateway.services import Services
@@ -254,7 +256,9 @@ class Worker:
         upstream.start()
         upstream.serve(breaker)
         shipping = asyncio.create_task(shipper.run())
-        jobs = (evidence.run(), watch.run(), prune(database, clock, ids.boot))
+        sums = RollUps(database, clock).look
+        summing = lead(database, "roll-ups", ids.boot, sums, interval=PACE, clock=clock)
+        jobs = (evidence.run(), watch.run(), prune(database, clock, ids.boot), summing)
         beside = [asyncio.create_task(job) for job in jobs]
         try:
             yield

@@ -18,11 +18,11 @@ from sqlalchemy.exc import DBAPIError
 from gateway.errors import ConfigurationError
 from gateway.store import schema
 from gateway.store.database import Database
-from gateway.store.tables import accounts, operations, usage
+from gateway.store.tables import accounts, operations, roll_ups, usage
 from gateway.store.tables.metadata import metadata
 
 ROOT = Path(__file__).parents[2]
-TABLES = (accounts, operations, usage)
+TABLES = (accounts, operations, roll_ups, usage)
 
 
 @pytest.fixture
