@@ -54,6 +54,16 @@ async def check_books(where: Installation) -> Checked:
         Unavailable: the database cannot be used; code database_unavailable.
     """
     await schema.require_head(where.url)
+    return await check_current_books(where)
+
+
+async def check_current_books(where: Installation) -> Checked:
+    """As `check_books`, of a database that is known to be of this version.
+
+    Raises:
+        ConfigurationError: a journal cannot be read.
+        Unavailable: as there.
+    """
     faults = _Faults()
     # To sort millions of entries takes a server longer than a statement of a request may.
     database = Database(where.url, command_timeout=None)

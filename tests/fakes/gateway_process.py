@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Self
 import yaml
 
 from gateway import app
-from gateway.accounts.opening import Installation, make_folder
+from gateway.accounts.checking import check_current_books
+from gateway.accounts.opening import DATABASE_FILE, Installation, make_folder
 from gateway.settings import load_whereabouts
 from gateway.store import schema
 from tests.fakes import commands, forms
@@ -28,7 +29,8 @@ _START_WITHIN = 60.0  # seconds: a loaded machine is slow, a gateway that hangs 
 class GatewayProcess:
     """The gateway on a data folder, which outlives any number of processes on it.
 
-    Leaving the context kills the process that runs, if one does.
+    Leaving the context kills the process that runs, if one does, and checks the books that it leaves:
+    ledger and journal must agree, with each other and with themselves, whatever the test did.
 
     Args:
         folder: where its settings file and its data folder are made.
@@ -40,6 +42,7 @@ class GatewayProcess:
         usual: the form of whoever is given none: tests need not know in which one they run.
         host, port: where it listens; a free port at each start.
         log: the lines of stderr of the process that was started last.
+        books_spoilt: why the books that are left cannot be right; set by a test that spoils them.
     """
 
     host = "127.0.0.1"
@@ -57,6 +60,7 @@ class GatewayProcess:
         self._place = (form or self.usual).place()
         self.port = 0
         self.log: list[str] = []
+        self.books_spoilt = ""
         self.config = folder / "tidegate.yaml"
         self._source = source
         self.configure(settings)
@@ -207,3 +211,12 @@ class GatewayProcess:
             if self._process.returncode is None:
                 self.kill()
             await self.ended()
+        if kind is None and self._source is None and not self.books_spoilt:
+            await self._check_books()
+
+    async def _check_books(self) -> None:
+        where = self.installation
+        if not where.shared and not (self.data / DATABASE_FILE).exists():
+            return  # it never came to have any
+        checked = await check_current_books(where)
+        assert not checked.count, "\n".join(fault.line for fault in checked.faults)
