@@ -1,6 +1,6 @@
 """Sums of the ledger by the hour, and a trigger that notes hours with new entries.
 
-Revision: 0005, after 0003
+Revision: 0005, after 0004
 Made: 2026-11-23
 
 Only adds tables and a trigger: a gateway of the version before goes on shipping, and what it ships is
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
