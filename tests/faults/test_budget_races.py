@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,7 @@ FORMS = (
 async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[GatewayProcess]:
     with PostgresServer() as postgres, RedisServer(tmp_path / "redis") as redis:
         async with SandboxServer("moonshot") as upstream:
-            settings = {"endpoints": [endpoint("one", upstream.base_url)]}
+            settings: dict[str, Any] = {"endpoints": [endpoint("one", upstream.base_url)]}
             form = None
             if "Redis" in request.param:
                 settings["state"] = {"hold_ttl": 5, "lease_share": 0}

@@ -226,7 +226,7 @@ async def test_two_that_sum_at_once_write_the_sums_once(database: Database) -> N
 async def test_entries_of_before_the_migration_are_summed(blank_url: str) -> None:
     from gateway.store import schema  # noqa: PLC0415 - only here
 
-    await schema.upgrade(blank_url, "0003")
+    await schema.upgrade(blank_url, "0004")
     database = Database(blank_url)
     chance = random.Random(6)
     await ledger.write(database, outcomes=[random_outcome(chance, n) for n in range(50)])
