@@ -4,7 +4,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from gateway.accounts.checking_counters import Counted, check_counters
 from gateway.accounts.opening import Installation
+from gateway.clock import SystemClock
 from gateway.errors import ConfigurationError
 from gateway.store import schema
 from gateway.store.database import Database
@@ -18,10 +20,6 @@ MOST: Final = 1000
 IN_MEMORY: Final = (
     "counters: in the memory of the gateway's process, which alone can be asked for them (`/v1/key`,"
     " `/admin/v1/budgets`); it makes them from this ledger and this journal when it starts"
-)
-SHARED: Final = (
-    "counters: in Redis; this version does not read them. They are made from this ledger when Redis has"
-    " lost them"
 )
 
 
@@ -47,18 +45,18 @@ class _Faults:
 
 
 async def check_books(where: Installation) -> Checked:
-    """Hold the journal of an installation against its ledger, and the ledger against itself.
+    """Hold journal and counters of an installation against its ledger, and the ledger against itself.
 
     Raises:
         ConfigurationError: no database there, or one of another version; a journal that cannot be read.
-        Unavailable: the database cannot be used; code database_unavailable.
+        Unavailable: the database, or the store of the counters, cannot be used.
     """
     await schema.require_head(where.url)
-    return await check_current_books(where)
+    return await check_current_books(where, counters=True)
 
 
-async def check_current_books(where: Installation) -> Checked:
-    """As `check_books`, of a database that is known to be of this version.
+async def check_current_books(where: Installation, *, counters: bool) -> Checked:
+    """As `check_books`, of a database that is known to be of this version; `counters`: them too.
 
     Raises:
         ConfigurationError: a journal cannot be read.
@@ -70,11 +68,26 @@ async def check_current_books(where: Installation) -> Checked:
     try:
         journal = await check_journal(database, where.data / "journal", faults)
         totals = await check_ledger(database, faults)
+        counted = Counted()
+        if counters:
+            counted = await check_counters(database, where.state, SystemClock().now(), faults)
     except OSError as fault:
         raise ConfigurationError(
             [f"{fault.filename}: {fault.strerror}; run it as the user of the gateway"]
         ) from fault
     finally:
         await database.aclose()
-    notes = (IN_MEMORY if where.state.url is None else SHARED,)
-    return Checked(totals, journal, tuple(faults.first), faults.count, notes)
+    return Checked(totals, journal, tuple(faults.first), faults.count, _notes(where, counted))
+
+
+def _notes(where: Installation, counted: Counted) -> tuple[str, ...]:
+    if where.state.url is None:
+        return (IN_MEMORY,)
+    above = [
+        f"counters: {one}: what is not shipped yet, was settled by estimate, or rounded up explains it"
+        for one in counted.above
+    ]
+    return (
+        f"counters: {counted.counters} in Redis, of the budgets whose window of now is in use",
+        *above,
+    )
