@@ -6,7 +6,7 @@ import functools
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ from gateway.jobs.shipper import Shipper, replay
 from gateway.routing.candidates import Book
 from gateway.services import Services
 from gateway.settings import Settings
+from gateway.store.database import Database
 from gateway.store.state import State
 from gateway.telemetry import metrics
 from gateway.telemetry.logs import note_loop_fault
@@ -256,9 +257,7 @@ class Worker:
         upstream.start()
         upstream.serve(breaker)
         shipping = asyncio.create_task(shipper.run())
-        sums = RollUps(database, clock).look
-        summing = lead(database, "roll-ups", ids.boot, sums, interval=PACE, clock=clock)
-        jobs = (evidence.run(), watch.run(), prune(database, clock, ids.boot), summing)
+        jobs = (evidence.run(), watch.run(), *_housekeeping(database, clock, ids.boot))
         beside = [asyncio.create_task(job) for job in jobs]
         try:
             yield
@@ -277,6 +276,15 @@ class Worker:
             journal.release()
             await noted.aclose()
             await database.aclose()
+
+
+def _housekeeping(
+    database: Database, clock: Clock, boot: str
+) -> Iterable[Coroutine[Any, Any, None]]:
+    """What one process does for all."""
+    yield prune(database, clock, boot)
+    sums = RollUps(database, clock).look
+    yield lead(database, "roll-ups", boot, sums, interval=PACE, clock=clock)
 
 
 def _leave() -> None:

@@ -29,6 +29,7 @@ _VERBS = {
     "members": ("members", "members", "People and service accounts, and their roles."),
     "organisations": ("organisations", "organisations", "Make, list and change organisations."),
     "budgets": ("budgets", "budgets", "Set, list and remove budgets."),
+    "report": ("report", "report", "Spend, tokens, requests and latency, by team, model, day …"),
     "settings": ("settings", "settings", "Models, preferences, presets and limits of each level."),
     "apply": ("apply", "apply", "Bring all of these to what a file declares."),
     "ledger": ("ledger", "ledger", "The books: whether every amount is right."),

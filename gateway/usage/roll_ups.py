@@ -50,8 +50,8 @@ from gateway.values import Result
 
 _ALONE: Final = 0x7464_726F  # of PostgreSQL's advisory locks: any number that nobody else locks
 _MARKS_AT_ONCE: Final = 5000
-_NO_INT: Final = literal_column("0")
-_ONE: Final = literal_column("1")
+_ZERO: Final[ColumnElement[int]] = literal_column("0")
+_ONE: Final[ColumnElement[int]] = literal_column("1")
 
 
 class Stretch(Struct, frozen=True):
@@ -93,7 +93,7 @@ def hour_sums(stretch: Stretch, dialect: str) -> Select[Any]:
     """The sums of an hour from its entries, with the columns of `roll_ups` but for its id."""
     entry = ledger_entries.c
     begin = stretch.hour * HOUR_MS
-    answered = case((entry.result == Result.SUCCESS.value, _NO_INT), else_=_ONE)
+    answered = case((entry.result == Result.SUCCESS.value, _ZERO), else_=_ONE)
     inner = (
         select(
             ledger_entries,
@@ -141,7 +141,7 @@ def _sums(entry: Any, dialect: str) -> list[Label[Any]]:
         value = entry[f"{time}_ms"]
         counted = original & (value.is_not(None) if time == "ttft" else success)
         found[f"{time}_count"] = _count(counted)
-        found[f"{time}_ms"] = func.sum(case((counted, value), else_=_NO_INT))
+        found[f"{time}_ms"] = func.sum(case((counted, value), else_=_ZERO))
         for place, column in enumerate(histogram(time)):
             within = counted
             if place > 0:
@@ -153,7 +153,7 @@ def _sums(entry: Any, dialect: str) -> list[Label[Any]]:
 
 
 def _count(condition: ColumnElement[bool]) -> ColumnElement[Any]:
-    return func.sum(case((condition, _ONE), else_=_NO_INT))
+    return func.sum(case((condition, _ONE), else_=_ZERO))
 
 
 async def sum_hour(database: Database, hour: int) -> bool:

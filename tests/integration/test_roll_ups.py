@@ -156,7 +156,7 @@ def expected(rows: list[Any]) -> dict[tuple[Any, ...], dict[str, int]]:
 async def test_sums_equal_the_ledger_whatever_comes_in_whatever_order(
     database: Database, seed: int
 ) -> None:
-    chance = random.Random(seed)
+    chance = random.Random(seed)  # noqa: S311 - no secret
     job = RollUps(database, StoppedClock((HOUR + 1) * HOUR_MS / 1000))
     outcomes = [random_outcome(chance, number) for number in range(120)]
     for number, start in enumerate(range(0, 120, 30)):
@@ -178,7 +178,7 @@ async def test_sums_equal_the_ledger_whatever_comes_in_whatever_order(
 
 async def test_what_is_shipped_twice_has_nothing_summed_again(database: Database) -> None:
     job = RollUps(database, StoppedClock((HOUR + 1) * HOUR_MS / 1000))
-    one = random_outcome(random.Random(1), 1)
+    one = random_outcome(random.Random(1), 1)  # noqa: S311 - no secret
     await ledger.write(database, outcomes=[one])
     await job.roll()
     await ledger.write(database, outcomes=[one])
@@ -215,7 +215,7 @@ async def test_the_job_rests_between_passes(database: Database) -> None:
 
 
 async def test_two_that_sum_at_once_write_the_sums_once(database: Database) -> None:
-    chance = random.Random(5)
+    chance = random.Random(5)  # noqa: S311 - no secret
     outcomes = [random_outcome(chance, number, hours=3) for number in range(40)]
     await ledger.write(database, outcomes=outcomes)
     jobs = [RollUps(database, StoppedClock((HOUR + 1) * HOUR_MS / 1000)) for _ in range(3)]
@@ -228,7 +228,7 @@ async def test_entries_of_before_the_migration_are_summed(blank_url: str) -> Non
 
     await schema.upgrade(blank_url, "0004")
     database = Database(blank_url)
-    chance = random.Random(6)
+    chance = random.Random(6)  # noqa: S311 - no secret
     await ledger.write(database, outcomes=[random_outcome(chance, n) for n in range(50)])
     await database.aclose()
     await schema.upgrade(blank_url)

@@ -23,6 +23,7 @@ from gateway.api.admin import (
     members,
     memberships,
     organisations,
+    reports,
     status,
     teams,
     whoami,
@@ -45,6 +46,7 @@ _NOUNS: Final = (
     budgets,
     level_settings,
     audit,
+    reports,
     status,
 )
 _TAGS: Final = (
@@ -59,6 +61,7 @@ _TAGS: Final = (
     ("budgets", "Limits on spend."),
     ("settings", "Models, preferences, presets and limits of each level."),
     ("audit", "Every administrative act."),
+    ("reports", "What was used, and what it cost."),
     ("status", "The gateway's processes."),
 )
 _ABOUT: Final = f"""\

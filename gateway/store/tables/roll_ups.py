@@ -126,4 +126,8 @@ REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION ledger_entr
 )
 for _dialect, _statements in (("sqlite", (_SQLITE,)), ("postgresql", _POSTGRES)):
     for _statement in _statements:
-        event.listen(metadata, "after_create", DDL(_statement).execute_if(dialect=_dialect))
+        event.listen(
+            metadata,
+            "after_create",
+            DDL(_statement).execute_if(dialect=_dialect),  # type: ignore[no-untyped-call] # theirs
+        )

@@ -50,6 +50,7 @@ NEEDED: Mapping[str, tuple[str, str]] = {
     "list_budgets": ("budgets:read", "team"),
     "list_audit": ("audit:read", "organisation"),
     "list_whole_audit": ("audit:read", "organisation"),
+    "get_usage_report": ("usage:read", "team"),
     **{
         f"{verb}_{level}_budget": (f"budgets:{right}", where)
         for verb, right in (("get", "read"), ("set", "write"), ("remove", "write"))
