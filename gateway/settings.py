@@ -10,17 +10,23 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from backends import KINDS, Origin, TlsFault
 from gateway.errors import ConfigurationError
 from gateway.settings_accounts import AccountSettings, accounts_of, refused_addresses
 from gateway.settings_fields import Count, Seconds, Section
 from gateway.settings_litellm import LitellmSettings
-from gateway.settings_state import DatabaseSettings, StateSettings
+from gateway.settings_prices import PricesSettings
+from gateway.settings_state import (
+    AuthSettings,
+    DatabaseSettings,
+    JournalSettings,
+    StateSettings,
+)
 from gateway.settings_upstream import (
     EndpointSettings,
     ProviderSettings,
@@ -87,37 +93,6 @@ class RequestSettings(Section):
     )
 
 
-class JournalSettings(Section):
-    """How the record of what was spent is kept safe until it is in the database."""
-
-    sync: Literal["group", "always"] = Field(
-        "group",
-        description="`group`: fsync at most 50 ms later; `always`: before the answer ends.",
-    )
-
-
-class AuthSettings(Section):
-    """How keys are looked up."""
-
-    pepper: SecretStr | None = Field(
-        None,
-        description="64 hexadecimal digits that key the hash of every API key, the same for all replicas;"
-        " without it the file `pepper` in the data folder.",
-    )
-    poll_interval: Seconds = Field(
-        2.0, description="Seconds between looks in the database for changes of accounts."
-    )
-    max_entries: Count = Field(100_000, description="Keys that a process remembers.")
-
-    max_age: Seconds = Field(
-        15.0, description="Seconds after which a cached key is read again: how late a change shows."
-    )
-    max_staleness: Seconds = Field(
-        600.0,
-        description="Seconds for which a cached key still serves while the database is away.",
-    )
-
-
 class Settings(Section):
     """The whole tree."""
 
@@ -132,6 +107,7 @@ class Settings(Section):
     state: StateSettings = StateSettings()
     upstream: UpstreamSettings = UpstreamSettings()
     litellm: LitellmSettings = LitellmSettings()
+    prices: PricesSettings = PricesSettings()
     accounts: tuple[AccountSettings, ...] = Field(
         (), description="Accounts at providers that several blocks below share."
     )
@@ -235,6 +211,16 @@ class Whereabouts(Section):
     auth: AuthSettings = AuthSettings()
     database: DatabaseSettings = DatabaseSettings()
     state: StateSettings = StateSettings()
+    prices: PricesSettings = PricesSettings()
+
+
+class PricePlaces(Whereabouts):
+    """Those, and how to get to hosts outside."""
+
+    upstream: UpstreamSettings = UpstreamSettings()
+
+
+_Sections = TypeVar("_Sections", bound=Whereabouts)
 
 
 def load_whereabouts(
@@ -249,16 +235,34 @@ def load_whereabouts(
     Raises:
         ConfigurationError: with one line for each fault of these sections.
     """
+    return load_sections(Whereabouts, path, environment)
+
+
+def load_sections(
+    sections: type[_Sections],
+    path: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> _Sections:
+    """Read some sections of the settings, and look at no other.
+
+    Args:
+        sections: which.
+        path: the settings file; `tidegate.yaml` in this folder, if it is there, unless given.
+        environment: variables to read; the process's own unless given.
+
+    Raises:
+        ConfigurationError: with one line for each fault of these sections.
+    """
     variables = os.environ if environment is None else environment  # noqa: TID251 - the one reader
     faults: list[str] = []
-    ours = Whereabouts.model_fields
+    ours = sections.model_fields
     tree = {name: value for name, value in _read(path, faults).items() if name in ours}
     tree = _substituted(tree, variables, "", faults)
     _override(tree, variables, faults)
     if faults:
         raise ConfigurationError(faults)
     try:
-        return Whereabouts.model_validate(
+        return sections.model_validate(
             {name: value for name, value in tree.items() if name in ours}
         )
     except ValidationError as error:

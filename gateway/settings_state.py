@@ -1,6 +1,6 @@
-"""Settings of where accounts and counters live, and of how many processes share them."""
+"""Settings of where accounts, counters and the journal live, and of how many processes share them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 
@@ -41,4 +41,35 @@ class StateSettings(Section):
         0.01,
         description="Share of each budget in use that a process leases, to spend while the store is lost;"
         " a lease counts as spent.",
+    )
+
+
+class JournalSettings(Section):
+    """How the record of what was spent is kept safe until it is in the database."""
+
+    sync: Literal["group", "always"] = Field(
+        "group",
+        description="`group`: fsync at most 50 ms later; `always`: before the answer ends.",
+    )
+
+
+class AuthSettings(Section):
+    """How keys are looked up."""
+
+    pepper: SecretStr | None = Field(
+        None,
+        description="64 hexadecimal digits that key the hash of every API key, the same for all replicas;"
+        " without it the file `pepper` in the data folder.",
+    )
+    poll_interval: Seconds = Field(
+        2.0, description="Seconds between looks in the database for changes of accounts."
+    )
+    max_entries: Count = Field(100_000, description="Keys that a process remembers.")
+
+    max_age: Seconds = Field(
+        15.0, description="Seconds after which a cached key is read again: how late a change shows."
+    )
+    max_staleness: Seconds = Field(
+        600.0,
+        description="Seconds for which a cached key still serves while the database is away.",
     )

@@ -8,7 +8,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -34,6 +34,8 @@ _DAY = dt.timedelta(days=1)
 # The less a source knows of a provider at first hand, the further down; it overrules none before it.
 _RANKS = ("OpenRouter model list", "Novita model list", "genai-prices", "litellm")
 
+# A row of a price file, with its note.
+_Noted = tuple[Listing, str | None]
 Kind = Literal["changed", "added", "removed"]
 
 
@@ -44,18 +46,26 @@ class Change(Struct, frozen=True, kw_only=True):
     offered any more. `reasons` say why it waits; none if it need not.
     """
 
-    id: str
     kind: Kind
     old: Listing | None
     new: Listing
     reasons: tuple[str, ...] = ()
 
     @property
+    def id(self) -> str:
+        """Its name, the same on whichever day it is found."""
+        return change_id(self.new)
+
+    @property
     def costs_nothing(self) -> bool:
         """Whether it would put a price of zero in force."""
-        card = self.new.card
-        free = self.kind == "removed" or card.tier == "free"
-        return not free and not (card.input and card.output)
+        return costs_nothing(self.new)
+
+
+def costs_nothing(new: Listing) -> bool:
+    """Whether a row would put a price of zero in force, though its tier is not the free one."""
+    card = new.card
+    return new.offered and card.tier != "free" and not (card.input and card.output)
 
 
 class Compared(Struct, frozen=True, kw_only=True):
@@ -183,41 +193,80 @@ def _change(
 
 
 def _starting(row: SourceRow, old: Listing | None, today: dt.date) -> Listing:
-    """The row as it would be in force, from today on or from tomorrow."""
+    """The row as it would be in force."""
+    if old is None:
+        new = Listing(card=row.card, context_length=row.context_length, max_output=row.max_output)
+    else:  # of searches no source has a price
+        card = _restated(row.card, per_search=old.card.per_search)
+        new = replace(old, card=card, offered=True)
+    return begun(new, old, today)
+
+
+def begun(new: Listing, old: Listing | None, today: dt.date) -> Listing:
+    """A row that holds from today on.
+
+    Args:
+        new: the row, of whatever days.
+        old: the last row of the same model, if there is one. Where it begins today the new one begins
+            tomorrow, so that no day has two prices; where it has not begun, the new one takes its place.
+        today: the UTC day.
+    """
     begins = today.isoformat()
     if old is not None and (old.card.valid_from or "") == begins:
         begins = (today + _DAY).isoformat()
     elif old is not None and (old.card.valid_from or "") > begins:
-        begins = str(old.card.valid_from)  # it takes the place of what has not begun
-    said = {name: value for name, value in asdict(row.card).items() if name != "id"}
-    said["valid_from"] = begins
-    if old is None:
-        return Listing(
-            card=rate_card(**said), context_length=row.context_length, max_output=row.max_output
-        )
-    said["per_search"] = old.card.per_search  # no source has it
-    return replace(old, card=rate_card(**said), offered=True)
+        begins = str(old.card.valid_from)
+    return replace(new, card=_restated(new.card, valid_from=begins, valid_to=None))
+
+
+def _restated(card: RateCard, **fields: Any) -> RateCard:
+    """A card with other fields, and the id that goes with them."""
+    said = {name: value for name, value in asdict(card).items() if name != "id"}
+    return rate_card(**said | fields)
+
+
+def last_row(current: Catalogue, card: RateCard, today: dt.date) -> Listing | None:
+    """The row of a card's model, provider and tier that is in force, or the last that is to come."""
+    rows = _from(current, key_of(card), today)
+    return rows[-1] if rows else None
+
+
+def taken(rows: Iterable[_Noted], new: Listing, note: str) -> tuple[_Noted, ...]:
+    """Rows that were taken over, with one more.
+
+    The row before it ends on the day before; what has not begun by then never will.
+    """
+    begins = str(new.card.valid_from)
+    kept: list[_Noted] = []
+    for listing, old_note in rows:
+        card = listing.card
+        if key_of(card) == key_of(new.card):
+            if (card.valid_from or "") >= begins:
+                continue
+            if card.valid_to is None or card.valid_to >= begins:
+                ends = (dt.date.fromisoformat(begins) - _DAY).isoformat()
+                kept.append((replace(listing, card=replace(card, valid_to=ends)), old_note))
+                continue
+        kept.append((listing, old_note))
+    return (*kept, (new, note))
 
 
 def _made(kind: Kind, old: Listing | None, new: Listing, reasons: tuple[str, ...]) -> Change:
-    return Change(id=change_id(kind, new.card), kind=kind, old=old, new=new, reasons=reasons)
+    return Change(kind=kind, old=old, new=new, reasons=reasons)
 
 
-def change_id(kind: Kind, card: RateCard) -> str:
-    """A name for a change, the same on whichever day it is found again."""
-    said = (kind, *key_of(card), card.source, *(getattr(card, name) for name in _FIELDS))
+def change_id(new: Listing) -> str:
+    """A name for a row that may be put in force, the same on whichever day it is found."""
+    card = new.card
+    prices = (card.currency, *(getattr(card, name) for name in _FIELDS))
+    said = (*key_of(card), card.source, new.offered, *prices)
     return hashlib.sha256(repr(said).encode()).hexdigest()[:_ID_DIGITS]
 
 
 def _removal(listing: Listing, reading: Reading, today: dt.date) -> Change:
     """That a model is not offered any more; its price goes on, for what may still be billed."""
-    card = listing.card
-    begins = today.isoformat()
-    if card.valid_from is not None and card.valid_from >= begins:
-        begins = (today + _DAY).isoformat()
-    said = {name: value for name, value in asdict(card).items() if name != "id"}
-    said |= {"valid_from": begins, "source": reading.source, "source_date": today.isoformat()}
-    new = replace(listing, card=rate_card(**said), offered=False)
+    card = _restated(listing.card, source=reading.source, source_date=today.isoformat())
+    new = begun(replace(listing, card=card, offered=False), listing, today)
     return _made("removed", listing, new, ("is a model that this provider lists no more",))
 
 

@@ -13,7 +13,7 @@ from gateway.errors import ConfigurationError
 from gateway.routing.litellm_endpoints import litellm_plan
 from gateway.settings import Settings
 from gateway.store import owner, schema
-from pricing import load_packaged
+from gateway.store.prices import PriceFolder
 
 
 async def prepare(settings: Settings, *, owned: bool = False) -> None:
@@ -57,7 +57,8 @@ def check(settings: Settings) -> None:
     Raises:
         ConfigurationError: with a line for each fault.
     """
-    books = Books(settings, load_packaged(), SystemClock())
+    catalogue = PriceFolder(settings.data, settings.prices.file).catalogue()
+    books = Books(settings, catalogue, SystemClock())
     unpriced = [
         f"endpoint {candidate.endpoint.id} has no price: give it one, nothing is free by default"
         for candidates in books().models.values()

@@ -85,7 +85,7 @@ class Upstream:
 
     Args:
         settings: that version.
-        catalogue: the packaged prices and facts.
+        catalogue: the prices and facts in force.
         clock: the time.
         salts: the secret behind cache salts.
         earlier: what served until now: its litellm worker goes on if nothing of it changed.

@@ -37,6 +37,7 @@ from gateway.routing.candidates import Book
 from gateway.services import Services
 from gateway.settings import Settings
 from gateway.store.database import Database
+from gateway.store.prices import PriceFolder
 from gateway.store.state import State
 from gateway.telemetry import metrics
 from gateway.telemetry.logs import note_loop_fault
@@ -48,7 +49,7 @@ from gateway.usage.journal import Journal
 from gateway.usage.recent import Recent
 from gateway.values import Principal
 from gateway.wire.tool_checks import ToolChecker
-from pricing import load_packaged
+from pricing import ModelFacts
 
 _log = logging.getLogger(__name__)
 _LOAD = 10.0  # seconds to read a key, and to rebuild the counters of its budgets from the ledger
@@ -73,7 +74,7 @@ class Worker:
         self._settings = settings
         self._standing = standing
         self._scrape = scrape
-        self._catalogue = load_packaged()
+        self._catalogue = PriceFolder(settings.data, settings.prices.file).catalogue()
         self._clock = SystemClock()
         self._retiring: set[asyncio.Task[None]] = set()
         self._edge: Edge | None = None
@@ -97,7 +98,7 @@ class Worker:
                 if edge.tasks:  # cancelled for taking too long: let them settle
                     await asyncio.wait(edge.tasks, timeout=_SETTLE)
 
-        pages = Pages(lambda: self.services, self._catalogue.model)
+        pages = Pages(lambda: self.services, self._model)
         routes = [*pages.routes(), *admin_routes(lambda: self.services, lambda: self._office)]
         app = application(routes, IdSource(SystemClock()))
         app.router.lifespan_context = lifespan
@@ -112,7 +113,11 @@ class Worker:
             ConfigurationError: that cannot be; nothing changed.
         """
         earlier = self._upstream
-        new = Upstream(settings, self._catalogue, self._clock, self._salts, earlier)
+        # Read beside the event loop: a large file of one's own takes a moment.
+        catalogue = await asyncio.to_thread(
+            PriceFolder(settings.data, settings.prices.file).catalogue
+        )
+        new = Upstream(settings, catalogue, self._clock, self._salts, earlier)
         new.start()
         try:
             if new.new_litellm and new.litellm is not None:
@@ -127,7 +132,7 @@ class Worker:
         services.keys.change(
             max_age=settings.auth.max_age, max_staleness=settings.auth.max_staleness
         )
-        self._upstream = new
+        self._upstream, self._catalogue = new, catalogue
         self.services = replace(services, settings=settings, book=new.book, backends=new.backends)
         new.serve(services.breaker)
         await earlier.rest()
@@ -149,6 +154,9 @@ class Worker:
             yield (base + MESSAGES).encode(), ChatFlow(services, ANTHROPIC)
 
     # What is asked of the version of the settings that serves now.
+
+    def _model(self, slug: str) -> ModelFacts | None:
+        return self._catalogue.model(slug)
 
     def _book(self) -> Book:
         return self._upstream.book()

@@ -211,12 +211,12 @@ def _known(config: Path | None) -> _Known:
     from gateway.routing.accounts import accounts_from
     from gateway.routing.endpoints import candidates_from
     from gateway.settings import load
-    from pricing import load_packaged
+    from gateway.store.prices import PriceFolder
 
     today = dt.datetime.now(dt.UTC).date()
-    catalogue = load_packaged()
     try:
         settings = load(config)
+        catalogue = PriceFolder(settings.data, settings.prices.file).catalogue()
         candidates = candidates_from(settings, catalogue, today)
     except ConfigurationError as fault:
         raise StartRefused(fault) from None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gateway.cli.backends import config_option, json_option
+from gateway.cli.price_refresh import approve, diff, refresh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,14 +40,13 @@ def list_prices(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """List the prices in force on a day, per million tokens: packaged ones, and those of the settings.
+    """List the prices in force on a day, per million tokens: packaged, taken over, and of the settings.
 
     What a provider no longer lists, but may still bill, is left out: `tidegate prices show` has it.
     """
     from gateway.cli.price_listing import IN_FORCE, price_list, state_on
-    from pricing import load_packaged
 
-    catalogue = load_packaged()
+    catalogue = _in_force(config)
     day = (at or dt.datetime.now(dt.UTC)).date()
     known = _rows(catalogue, config)
     rows = [row for row in known if state_on(row, day) == IN_FORCE]
@@ -81,9 +81,8 @@ def show(name: str, *, config: Path | None, as_json: bool) -> None:
     from msgspec import to_builtins
 
     from gateway.cli.price_listing import card_page, model_page
-    from pricing import load_packaged
 
-    catalogue = load_packaged()
+    catalogue = _in_force(config)
     today = dt.datetime.now(dt.UTC).date()
     known = _rows(catalogue, config)
     for row in known:
@@ -155,6 +154,35 @@ def check(files: tuple[Path, ...], *, config: Path | None, as_json: bool) -> Non
         click.echo(told, err=True)
     if errors:
         raise SystemExit(1)
+
+
+prices.add_command(refresh)
+prices.add_command(diff)
+prices.add_command(approve)
+
+
+def _in_force(config: Path | None) -> "Catalogue":
+    """The prices that a gateway with these settings would use.
+
+    Raises:
+        click.ClickException: a price file is wrong.
+    """
+    from gateway.errors import ConfigurationError
+    from gateway.settings import load_whereabouts
+    from gateway.store.prices import PriceFolder
+    from pricing import load_packaged
+
+    try:
+        places = load_whereabouts(_settings(config))
+    except ConfigurationError as fault:
+        for line in fault.faults:
+            click.echo(line, err=True)
+        click.echo("where other prices are cannot be told: these are the packaged ones", err=True)
+        return load_packaged()
+    try:
+        return PriceFolder(places.data, places.prices.file).catalogue()
+    except ConfigurationError as fault:
+        raise click.ClickException("\n".join(fault.faults)) from fault
 
 
 def _bytes(path: Path) -> bytes:
