@@ -16,7 +16,7 @@ INTERVAL: Final = 30.0
 PACE: Final = 3.0
 """Seconds between passes while there is much left to do."""
 
-_AT_ONCE: Final = 50  # hours of one pass: it should not outlast its lease
+_AT_ONCE: Final = 10  # hours of one pass: it should not outlast its lease
 
 
 class RollUps:
