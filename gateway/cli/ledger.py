@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -43,6 +44,56 @@ def check(data: "Installation", *, as_json: bool) -> None:
         for line in _summary(checked):
             click.echo(line, err=True)
     if checked.count:
+        sys.exit(FAULTS)
+
+
+@ledger.command("reconcile")
+@click.option(
+    "--invoice",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The provider's bill: CSV with heads, a row for each day and model.",
+)
+@click.option("--provider", required=True, help="Whose bill it is, as in the settings.")
+@click.option("--currency", help="What its amounts are in, if no column says it, as in USD.")
+@click.option(
+    "--tolerance",
+    default="0",
+    show_default=True,
+    help="Percent by which a day and model may differ, beyond the rounding of the bill.",
+)
+@click.option("--date-column", help="The head of the column, if it is not found by itself.")
+@click.option("--model-column", help="The same.")
+@click.option("--amount-column", help="The same.")
+@click.option("--currency-column", help="The same.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, not a table.")
+@data_option
+def reconcile(
+    data: "Installation",
+    *,
+    invoice: Path,
+    provider: str,
+    currency: str | None,
+    tolerance: str,
+    as_json: bool,
+    **heads: str | None,
+) -> None:
+    """Compare a provider's bill with what its answers cost by the ledger, by day and model.
+
+    Exit status 0: they agree; 2: they do not; 1: they could not be compared.
+    """
+    from gateway.cli.reconciliation import compared, document, table
+
+    found = compared(
+        data,
+        invoice,
+        provider=provider,
+        currency=currency.upper() if currency else None,
+        tolerance=tolerance,
+        columns={name.removesuffix("_column"): head for name, head in heads.items() if head},
+    )
+    click.echo(json.dumps(document(found), indent=2) if as_json else table(found))
+    if not found.agrees:
         sys.exit(FAULTS)
 
 
