@@ -1,6 +1,7 @@
 """`tidegate serve` as a process of its own: started, looked at, killed."""
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -209,7 +210,8 @@ class GatewayProcess:
     ) -> None:
         if self._process is not None:
             if self._process.returncode is None:
-                self.kill()
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    self.kill()
             await self.ended()
         if kind is None and self._source is None and not self.books_spoilt:
             await self._check_books()
