@@ -9,7 +9,7 @@ import click
 from msgspec import Struct
 
 from gateway.cli.administration import with_database
-from pricing import Money
+from pricing.money import PICO_DECIMALS, unscaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ def _sum(amounts: Any) -> int:
 
 
 def _plain(pico: int) -> str:
-    return Money("XXX", pico).decimal_string()
+    return unscaled(pico, PICO_DECIMALS)
 
 
 def _or_none(pico: int | None) -> str | None:

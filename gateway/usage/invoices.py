@@ -10,6 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from pricing.money import PICO_DECIMALS, scaled
+
 HEADS: Final[Mapping[str, Sequence[str]]] = {
     "date": ("date", "day", "usage_date", "billing_date", "usage_day", "time", "timestamp"),
     "model": ("model", "model_name", "model_id", "product", "item"),
@@ -18,10 +20,12 @@ HEADS: Final[Mapping[str, Sequence[str]]] = {
 }
 """What columns of a bill are called, if nobody says it; letter case, spaces and hyphens do not count."""
 
-_PICO_DECIMALS: Final = 12
 _MOST_DIGITS: Final = 20  # before the point
 _MOST_FAULTS: Final = 20
-_SYMBOLS = re.compile(r"^(US\$|CN¥|[$¥€£])\s*|\s*(USD|CNY|EUR|GBP)$")
+_SYMBOLS: Final = {"US$": "USD", "$": "USD", "CN¥": "CNY", "¥": "CNY", "€": "EUR", "£": "GBP"}
+_WRITTEN = re.compile(
+    r"(?P<symbol>US\$|CN¥|[$¥€£])?\s*(?P<number>.*?)\s*(?P<code>[A-Z]{3})?", re.DOTALL
+)
 _THOUSANDS = re.compile(r"-?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
 
 
@@ -75,11 +79,11 @@ def read(
     currencies = set[str]()
     for number, row in lines:
         try:
-            key, billed, stated = _row(row, len(heads), places)
+            key, billed, stated = _row(row, len(heads), places, currency)
         except ValueError as fault:
             faults.append(f"line {number}: {fault}")
             continue
-        currencies.add(stated or currency or "")
+        currencies.add(stated or "")
         before = found.get(key, Billed(0, 0))
         found[key] = Billed(before.pico + billed.pico, before.rounding_pico + billed.rounding_pico)
     if faults:
@@ -91,8 +95,6 @@ def read(
     if len(currencies) > 1:
         several = ", ".join(sorted(currencies))
         raise BadBill(f"its amounts are in {several}: give each currency a file of its own")
-    if currency is not None and currencies - {currency}:
-        raise BadBill(f"its amounts are in {currencies.pop()}, not in {currency}")
     return Bill(currencies.pop() if currencies else currency or "", found, len(lines))
 
 
@@ -118,20 +120,28 @@ def _plain(head: str) -> str:
 
 
 def _row(
-    row: Sequence[str], width: int, places: Mapping[str, int]
+    row: Sequence[str], width: int, places: Mapping[str, int], currency: str | None
 ) -> tuple[tuple[str, str], Billed, str | None]:
-    """Raises ValueError: what is wrong."""
+    """What a row bills, and in which currency, if the row or `currency` says it.
+
+    Raises:
+        ValueError: what is wrong.
+    """
     if len(row) != width:
         raise ValueError(f"it has {len(row)} cells, the heads are {width}")
     model = row[places["model"]].strip().lower()
     if not model:
         raise ValueError("it names no model")
-    currency = None
+    said = [currency]
     if "currency" in places:
-        currency = row[places["currency"]].strip().upper()
-        if not re.fullmatch("[A-Z]{3}", currency):
-            raise ValueError(f"{currency!r} is not a currency code of three letters")
-    return (_day(row[places["date"]]), model), _amount(row[places["amount"]]), currency
+        said.append(row[places["currency"]].strip().upper())
+        if not re.fullmatch("[A-Z]{3}", said[-1] or ""):
+            raise ValueError(f"{said[-1]!r} is not a currency code of three letters")
+    billed, *written = _amount(row[places["amount"]])
+    several = list(dict.fromkeys(filter(None, (*said, *written))))
+    if len(several) > 1:
+        raise ValueError(f"it is in {several[-1]}, and should be in {several[0]}")
+    return (_day(row[places["date"]]), model), billed, several[0] if several else None
 
 
 def _day(cell: str) -> str:
@@ -145,21 +155,23 @@ def _day(cell: str) -> str:
     return moment.date().isoformat()
 
 
-def _amount(cell: str) -> Billed:
+def _amount(cell: str) -> tuple[Billed, str | None, str | None]:
+    """An amount, exactly, with the currency that stands before it and the one behind it."""
     text = cell.strip()
-    bare = _SYMBOLS.sub("", text)
+    parts = _WRITTEN.fullmatch(text)
+    assert parts is not None  # noqa: S101 - for the type checker: every part may be missing
+    bare = parts["number"]
     if _THOUSANDS.fullmatch(bare):
         bare = bare.replace(",", "")
     try:
         amount = Decimal(bare)
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or amount.adjusted() > _MOST_DIGITS:
+    if not amount.is_finite() or abs(amount.adjusted()) > _MOST_DIGITS:
         raise ValueError(f"{text[:40]!r} is no amount: write it as 1234.56")
-    exponent = int(amount.as_tuple().exponent)
-    pico = amount.scaleb(_PICO_DECIMALS)
-    if pico != pico.to_integral_value():
-        raise ValueError(f"{text[:40]!r} has more than {_PICO_DECIMALS} decimals")
+    # Not by Decimal's own arithmetic, which rounds to 28 digits.
+    pico = scaled(f"{amount:f}", PICO_DECIMALS, negative=True)
     # Half a unit of the last decimal that is written.
-    rounding = 10 ** (_PICO_DECIMALS + exponent) // 2 if -_PICO_DECIMALS <= exponent < 0 else 0
-    return Billed(int(pico), rounding)
+    decimals = -int(amount.as_tuple().exponent)
+    rounding = 10 ** (PICO_DECIMALS - decimals) // 2 if decimals > 0 else 0
+    return Billed(pico, rounding), _SYMBOLS.get(parts["symbol"] or ""), parts["code"]

@@ -20,12 +20,13 @@ def only(amount: str) -> Billed:
         ("0.000000000001", 1, 0),
         ("12.34", 12_340_000_000_000, 5_000_000_000),
         ("$12.34", 12_340_000_000_000, 5_000_000_000),
-        ("¥ 12.340", 12_340_000_000_000, 500_000_000),
+        ("US$ 12.340", 12_340_000_000_000, 500_000_000),
         ("12.34 USD", 12_340_000_000_000, 5_000_000_000),
         ("1,234,567.8", 1_234_567_800_000_000_000, 50_000_000_000),
         ("-0.5", -500_000_000_000, 50_000_000_000),
         ("5e-05", 50_000_000, 5_000_000),
         ("1E+3", 10**15, 0),
+        ("98765432109876543210.123456789012", 98765432109876543210123456789012, 0),
     ],
 )
 def test_an_amount_is_exact_and_known_to_its_last_decimal(
@@ -34,8 +35,19 @@ def test_an_amount_is_exact_and_known_to_its_last_decimal(
     assert only(text) == Billed(pico, rounding)
 
 
+@pytest.mark.parametrize("amount", ["¥ 12.34", "12.34 CNY", "€12.34", "$1 EUR"])
+def test_an_amount_that_says_another_currency_is_not_taken_for_this_one(amount: str) -> None:
+    with pytest.raises(BadBill, match=r"line 2: it is in (CNY|EUR), and should be in USD"):
+        only(amount)
+
+
+def test_a_symbol_says_the_currency_where_nothing_else_does() -> None:
+    bill = read(f"date,model,amount\n{DAY},kimi-k2.6,¥12.34\n")
+    assert (bill.currency, bill.billed[KIMI].pico) == ("CNY", 12_340_000_000_000)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "free", "nan", "1,23", "1e30", "0.0000000000001", "1.2.3", "--1"]
+    "text", ["", "free", "nan", "1,23", "1e30", "0.0000000000001", "1.2.3", "--1", "1e-99999999"]
 )
 def test_what_is_no_amount_is_refused_with_its_line(text: str) -> None:
     with pytest.raises(BadBill, match="line 2: "):
@@ -91,5 +103,5 @@ def test_columns_can_be_named_and_another_currency_is_refused() -> None:
     text = f"when,what,price\n{DAY},kimi-k2.6,7\n"
     columns = {"date": "when", "model": "What", "amount": "price"}
     assert read(text, currency="CNY", columns=columns).billed[KIMI] == Billed(7 * 10**12, 0)
-    with pytest.raises(BadBill, match="in USD, not in CNY"):
+    with pytest.raises(BadBill, match="line 2: it is in USD, and should be in CNY"):
         read(f"date,model,amount,currency\n{DAY},kimi,1,USD\n", currency="CNY")
