@@ -9,7 +9,6 @@ from gateway.accounts.opening import Installation
 from gateway.clock import SystemClock
 from gateway.errors import ConfigurationError
 from gateway.store import schema
-from gateway.store.database import Database
 from gateway.usage.audit import Totals, check_ledger
 from gateway.usage.audit_journal import Journalled, check_journal
 from gateway.usage.audit_rules import Fault
@@ -64,7 +63,7 @@ async def check_current_books(where: Installation, *, counters: bool) -> Checked
     """
     faults = _Faults()
     # To sort millions of entries takes a server longer than a statement of a request may.
-    database = Database(where.url, command_timeout=None)
+    database = where.database(command_timeout=None)
     try:
         journal = await check_journal(database, where.data / "journal", faults)
         totals = await check_ledger(database, faults)

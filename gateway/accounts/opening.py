@@ -10,7 +10,7 @@ from gateway.errors import ConfigurationError
 from gateway.settings import Settings, Whereabouts
 from gateway.settings_state import StateSettings
 from gateway.store import schema
-from gateway.store.database import Database, kind, sqlite_url
+from gateway.store.database import COMMAND_TIMEOUT, Database, kind, sqlite_url
 
 DATABASE_FILE = "tidegate.db"
 
@@ -70,9 +70,9 @@ class Installation:
         """
         return pepper.ensure(self.data) if self._pepper is None else pepper.read(self._pepper)
 
-    def database(self) -> Database:
-        """The database, not opened yet."""
-        return Database(self.url, pool_size=self.pool_size)
+    def database(self, *, command_timeout: float | None = COMMAND_TIMEOUT) -> Database:
+        """The database, not opened yet; `command_timeout` as in `Database`."""
+        return Database(self.url, pool_size=self.pool_size, command_timeout=command_timeout)
 
 
 def database_url(where: Path | Settings | Whereabouts) -> str:
@@ -109,8 +109,14 @@ def make_folder(data: Path) -> None:
 
 
 @asynccontextmanager
-async def opened(where: Path | Installation) -> AsyncIterator[Database]:
+async def opened(
+    where: Path | Installation, *, command_timeout: float | None = COMMAND_TIMEOUT
+) -> AsyncIterator[Database]:
     """The database of an installation, which must be there already: a mistyped path makes none.
+
+    Args:
+        where: the installation, or its data folder.
+        command_timeout: seconds for one statement on PostgreSQL; None, for what reads the whole ledger.
 
     Raises:
         ConfigurationError: no database there, or one of another version.
@@ -118,7 +124,7 @@ async def opened(where: Path | Installation) -> AsyncIterator[Database]:
     """
     installation = where if isinstance(where, Installation) else Installation.in_folder(where)
     await schema.require_head(installation.url)
-    db = installation.database()
+    db = installation.database(command_timeout=command_timeout)
     try:
         yield db
     finally:

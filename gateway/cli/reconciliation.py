@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec import Struct
 
-from gateway.cli.administration import with_database
+from gateway.cli.administration import run
 from pricing.money import PICO_DECIMALS, unscaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gateway.accounts.opening import Installation
-    from gateway.store.database import Database
     from gateway.usage.reconciling import Booked, Compared
 
 _HEADS = ("DAY", "MODEL", "BOOKED", "BILLED", "DIFFERENCE", "%", "")
@@ -66,10 +65,14 @@ def compared(
         raise click.ClickException(f"{invoice}: it has heads and no rows: nothing is billed")
     days = [dt.date.fromisoformat(day) for day, _ in bill.billed]
 
-    async def work(database: "Database") -> "list[Booked]":
-        return await reconciling.booked(database, provider, bill.currency, min(days), max(days))
+    async def work() -> "list[Booked]":
+        from gateway.accounts.opening import opened
 
-    rows = reconciling.compare(bill, with_database(data, work), percent)
+        # Nothing but a look at every entry finds those of a provider.
+        async with opened(data, command_timeout=None) as database:
+            return await reconciling.booked(database, provider, bill.currency, min(days), max(days))
+
+    rows = reconciling.compare(bill, run(work()), percent)
     return Reconciled(provider, bill.currency, rows)
 
 
